@@ -1,0 +1,28 @@
+"""evaluate: a trained row's accuracy over its seeds, and what its network costs."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.provenance import dvc_digest, run_tags
+from t2t.evaluation.row import evaluate_row, write_evaluation
+from t2t.training.record import record_evaluation, record_run
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads the folder --runs and the validation shard; writes --metrics and --seeds."""
+    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=Path, required=True)
+    parser.add_argument("--metrics", type=Path, required=True)
+    parser.add_argument("--seeds", type=Path, required=True)
+    args = parser.parse_args(argv)
+    evaluation = evaluate_row(args.runs, args.shards)
+    write_evaluation(evaluation, args.metrics, args.seeds)
+    tags = {"dvc_digest": dvc_digest(args.runs)}
+    for config, metrics in zip(evaluation.configs, evaluation.metrics_per_seed(), strict=True):
+        record_run(args.checkpoints, config, run_tags(), args.shards)
+        record_evaluation(args.checkpoints, config, metrics, tags)
+    print(json.dumps(evaluation.summary(), indent=2))

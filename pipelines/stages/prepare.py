@@ -1,0 +1,21 @@
+"""prepare: the scale's data set, checked and in one known form."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.params import DataParams, Params
+from t2t.data.sources import prepare
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads `scales.<scale>.data`; writes the folder --out."""
+    parser = argparse.ArgumentParser(prog="prepare", description=__doc__)
+    parser.add_argument("--scale", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(argv)
+    data = Params(Path("params.yaml")).part(f"scales.{args.scale}.data", DataParams)
+    manifest = prepare(
+        data.source, args.out, split_seed=data.split_seed, val_fraction=data.val_fraction
+    )
+    print(manifest)

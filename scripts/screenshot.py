@@ -1,0 +1,64 @@
+"""Take a picture of a page: `python scripts/screenshot.py URL_OR_FILE OUT.png --width 380`."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def screenshot(address: str, out: Path, *, width: int, height: int, dark: bool, full: bool) -> None:
+    """Write a PNG of `address`; raises FileNotFoundError where Chromium is not installed."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise FileNotFoundError("chromium is not installed; run: apt-get install -y chromium")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        page.goto(address, wait_until="load")
+        page.screenshot(path=out, full_page=full)
+        browser.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Take a picture of a page with Chromium.")
+    parser.add_argument("address", help="an address, or a file on this machine")
+    parser.add_argument("out", type=Path, help="the PNG to write")
+    parser.add_argument("--width", type=int, default=1280)
+    parser.add_argument("--height", type=int, default=900)
+    parser.add_argument("--dark", action="store_true", help="ask for the dark colours")
+    parser.add_argument("--full", action="store_true", help="the whole page, not the window alone")
+    args = parser.parse_args()
+    address = args.address
+    if "://" not in address:
+        file = Path(address).resolve()
+        if not file.is_file():
+            print(f"error: {address} is neither an address nor a file", file=sys.stderr)
+            return 3
+        address = file.as_uri()
+    try:
+        screenshot(
+            address, args.out, width=args.width, height=args.height, dark=args.dark, full=args.full
+        )
+    except FileNotFoundError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 4
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""The evaluation of one row of the table: all its seeds, and its network's cost."""
+
+import csv
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from t2t.errors import DataError
+from t2t.evaluation.complexity import Complexity, complexity
+from t2t.training.run import network_of, validation_loader
+from t2t.training.validate import Score, validate
+from t2t.training.workspace import write_json
+
+CSV_FIELDS = (
+    "seed",
+    "top1_pct",
+    "top5_pct",
+    "top1_raw_pct",
+    "top5_raw_pct",
+    "loss",
+    "digest",
+)
+
+
+@dataclass(frozen=True)
+class RowEvaluation:
+    """Scores per seed, of the averaged weights (`ema`) and the last ones (`raw`)."""
+
+    configs: tuple[Mapping[str, Any], ...]
+    ema: tuple[Score, ...]
+    raw: tuple[Score, ...]
+    cost: Complexity
+
+    def metrics_per_seed(self) -> list[dict[str, float]]:
+        """One flat set of figures per seed, the network's cost among them."""
+        return [
+            {
+                "top1_pct": ema.top1_pct,
+                "top5_pct": ema.top5_pct,
+                "top1_raw_pct": raw.top1_pct,
+                "top5_raw_pct": raw.top5_pct,
+                "loss": ema.loss,
+                **self._cost(),
+            }
+            for ema, raw in zip(self.ema, self.raw, strict=True)
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """The row's figures: means over seeds, with the sample standard deviation of top-1."""
+        top1 = [score.top1_pct for score in self.ema]
+        first = self.configs[0]
+        return {
+            "row": first["row"],
+            "scale": first["scale"],
+            "seeds": len(self.configs),
+            "top1_pct": statistics.fmean(top1),
+            "top1_std_pct": statistics.stdev(top1) if len(top1) > 1 else None,
+            "top5_pct": statistics.fmean(score.top5_pct for score in self.ema),
+            "top1_raw_pct": statistics.fmean(score.top1_pct for score in self.raw),
+            "loss": statistics.fmean(score.loss for score in self.ema),
+            **self._cost(),
+            "image_size": first["image_size"],
+            "num_classes": first["num_classes"],
+            "val_images": self.ema[0].images,
+        }
+
+    def _cost(self) -> dict[str, float]:
+        return {
+            "params_m": self.cost.params / 1e6,
+            "params_trainable_m": self.cost.params_trainable / 1e6,
+            "macs_g": self.cost.macs / 1e9,
+        }
+
+
+def evaluate_row(runs: Path, shards: Path) -> RowEvaluation:
+    """Scores every `seed_*` run in the folder `runs` on the validation shard.
+
+    Raises DataError where there is no run, or where a run was trained on other shards.
+    """
+    folders = sorted(runs.glob("seed_*"), key=lambda path: int(path.name.removeprefix("seed_")))
+    if not folders:
+        raise DataError(f"{runs}: holds no trained run; train the row first")
+    loader = validation_loader(shards)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    configs, ema, raw = [], [], []
+    for folder in folders:
+        config = json.loads((folder / "config.json").read_text())
+        if config["shards"]["val"] != loader.manifest.sha256:
+            raise DataError(f"{folder}: trained beside another validation shard than {shards} holds")
+        torch.set_num_threads(config["cpu_threads"])
+        model = network_of(config).to(device)
+        statistics_ = tuple(config["channel_mean"]), tuple(config["channel_std"])
+        for name, scores in (("ema", ema), ("raw", raw)):
+            model.load_state_dict(load_file(folder / f"{name}.safetensors"))
+            scores.append(validate(model, loader, device, *statistics_))
+        configs.append(config)
+    cost = complexity(network_of(configs[0]), configs[0]["image_size"])
+    return RowEvaluation(tuple(configs), tuple(ema), tuple(raw), cost)
+
+
+def write_evaluation(evaluation: RowEvaluation, metrics: Path, seeds: Path) -> None:
+    """Writes the summary (JSON) and a table with a line per seed (CSV)."""
+    metrics.parent.mkdir(parents=True, exist_ok=True)
+    seeds.parent.mkdir(parents=True, exist_ok=True)
+    with open(seeds, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for config, line in zip(evaluation.configs, evaluation.metrics_per_seed(), strict=True):
+            writer.writerow({"seed": config["seed"], **line, "digest": config["digest"]})
+    write_json(metrics, evaluation.summary())

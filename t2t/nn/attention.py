@@ -1,0 +1,101 @@
+"""Multi-head self-attention of the backbones, and the gate that SE puts after it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from t2t.errors import ConfigError
+
+
+class Attention(nn.Module):
+    """softmax(Q K^T * head_dim^-0.5) V, then `proj` (paper equation 1).
+
+    With `cls_only` it computes the class token's row alone: every token still gives a key and a
+    value, but one query is asked. The result is the same, as rows do not depend on each other.
+
+    Raises:
+        ConfigError: `dim` is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = False):
+        super().__init__()
+        if dim % num_heads:
+            raise ConfigError(
+                f"attention of width {dim} in {num_heads} heads: the width must be a multiple of "
+                "the number of heads"
+            )
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, cls_only: bool = False) -> Tensor:
+        """(B, N, dim) -> (B, N, dim), or (B, 1, dim) with `cls_only`."""
+        if not cls_only:
+            return self.proj(self._attend(*self.qkv(x).chunk(3, dim=-1)))
+        dim = x.shape[-1]
+        query_bias, key_value_bias = None, None
+        if self.qkv.bias is not None:
+            query_bias, key_value_bias = self.qkv.bias.split([dim, 2 * dim])
+        query_weight, key_value_weight = self.qkv.weight.split([dim, 2 * dim])
+        query = F.linear(x[:, :1], query_weight, query_bias)
+        key_value = F.linear(x, key_value_weight, key_value_bias)
+        return self.proj(self._attend(query, *key_value.chunk(2, dim=-1)))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        def heads(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+        attended = F.scaled_dot_product_attention(heads(query), heads(key), heads(value))
+        return attended.transpose(1, 2).flatten(2)
+
+    def macs(self, tokens: int) -> int:
+        """Multiply-accumulates for `tokens` tokens, all of them queries."""
+        dim = self.proj.in_features
+        return tokens * (self.qkv.weight.numel() + 2 * tokens * dim + dim * dim)
+
+
+class SqueezeExcitation(nn.Module):
+    """A gate per channel, from the mean over the tokens (SENet; paper section 3.2, T2T-ViT-SE)."""
+
+    REDUCTION = 16
+
+    def __init__(self, dim: int):
+        super().__init__()
+        hidden = max(1, dim // self.REDUCTION)
+        self.fc = nn.Sequential(
+            nn.Linear(dim, hidden, bias=False),
+            nn.ReLU(),
+            nn.Linear(hidden, dim, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """Token means (B, 1, dim) -> gates in (0, 1), (B, 1, dim)."""
+        return self.fc(mean)
+
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return sum(m.weight.numel() for m in self.fc if isinstance(m, nn.Linear))
+
+
+class SEAttention(Attention):
+    """Attention whose output channels are gated by squeeze and excitation."""
+
+    def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = False):
+        super().__init__(dim, num_heads, qkv_bias=qkv_bias)
+        self.se_layer = SqueezeExcitation(dim)
+
+    def forward(self, x: Tensor, cls_only: bool = False) -> Tensor:
+        """(B, N, dim) -> (B, N, dim), or (B, 1, dim) with `cls_only`."""
+        attended = self._attend(*self.qkv(x).chunk(3, dim=-1))
+        if not cls_only:
+            y = self.proj(attended)
+            return y * self.se_layer(y.mean(1, keepdim=True))
+        # `proj` is affine, so the mean of its outputs is its output for the mean.
+        pair = torch.cat([attended[:, :1], attended.mean(1, keepdim=True)], dim=1)
+        cls, mean = self.proj(pair).split(1, dim=1)
+        return cls * self.se_layer(mean)
+
+    def macs(self, tokens: int) -> int:
+        """Multiply-accumulates for `tokens` tokens, all of them queries."""
+        return super().macs(tokens) + self.se_layer.macs()

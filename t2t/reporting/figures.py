@@ -1,0 +1,228 @@
+"""The report's figures: learning curves, accuracy against cost, differences to the baseline."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from t2t.reporting.collect import Report, ReportRow
+from t2t.reporting.labels import Point, label_points
+from t2t.reporting.records import CurvePoint, RowResult
+from t2t.reporting.svg import GRID, INK, MUTED, OURS, PAPER, SURFACE, inline_svg, page_style
+
+# A panel is some 200 pixels wide: more points than this only make the page heavier.
+_MAX_EPOCHS_DRAWN = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An inline SVG; `title` is its caption and `row_id` the row it shows, if only one."""
+
+    title: str
+    svg: str
+    row_id: str = ""
+
+
+def curve_pictures(report: Report) -> tuple[Picture, ...]:
+    """One panel for each row that was run: top-1 over epochs above, loss below, equal axes."""
+    rows = report.run_rows
+    results = {row.id: row.result for row in rows if row.result}
+    points = [point for result in results.values() for point in result.curve]
+    limits = _Limits(
+        epoch=_padded([point.epoch for point in points]),
+        top1=_padded([point.val_top1_pct for point in points]),
+        loss=_padded([x for point in points for x in (point.train_loss, point.val_loss)]),
+    )
+    pictures = []
+    with page_style():
+        for number, row in enumerate(rows):
+            baseline = results.get(row.info.baseline or "")
+            figure = _curve_panel(results[row.id], baseline, limits)
+            top1 = results[row.id].metrics.top1_pct
+            label = f"Learning curves of {row.info.title}, which ends at {top1:.2f}% top-1"
+            svg = inline_svg(figure, f"Curve{number}", label)
+            pictures.append(Picture(row.info.title, svg, row.id))
+    return tuple(pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    epoch: tuple[float, float]
+    top1: tuple[float, float]
+    loss: tuple[float, float]
+
+
+def _padded(values: Sequence[float | None]) -> tuple[float, float]:
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0), max(known, default=1)
+    margin = (high - low) * 0.04 or 0.5
+    return low - margin, high + margin
+
+
+def _curve_panel(result: RowResult, baseline: RowResult | None, limits: _Limits) -> Figure:
+    figure = Figure(figsize=(3.2, 3.0))
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    figure.subplots_adjust(left=0.15, right=0.98, top=0.93, bottom=0.13, hspace=0.3)
+    if baseline:
+        _draw_curve(top, baseline, lambda p: p.val_top1_pct, MUTED, style="--")
+    _draw_curve(top, result, lambda p: p.val_top1_pct, OURS, band=True)
+    _draw_curve(bottom, result, lambda p: p.train_loss, OURS, style=":")
+    _draw_curve(bottom, result, lambda p: p.val_loss, OURS, band=True)
+    top.set_title("Top-1, %", loc="left", color=MUTED, fontsize=9, pad=3)
+    bottom.set_title("Loss", loc="left", color=MUTED, fontsize=9, pad=3)
+    bottom.set_xlabel("Epoch", fontsize=9, labelpad=1)
+    top.set(xlim=limits.epoch, ylim=limits.top1)
+    bottom.set(ylim=limits.loss)
+    for axes, bins in ((top, 5), (bottom, 4)):
+        axes.yaxis.set_major_locator(MaxNLocator(bins))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.tick_params(length=0)
+    return figure
+
+
+def _draw_curve(
+    axes: Axes,
+    result: RowResult,
+    read: Callable[[CurvePoint], float | None],
+    colour: str,
+    *,
+    style: str = "-",
+    band: bool = False,
+) -> None:
+    by_epoch: dict[int, list[float]] = {}
+    for point in result.curve:
+        value = read(point)
+        if value is not None:
+            by_epoch.setdefault(point.epoch, []).append(value)
+    epochs = sorted(by_epoch)
+    if not epochs:
+        return
+    stride = -(-len(epochs) // _MAX_EPOCHS_DRAWN)
+    # Counted from the end, so that the final epoch is always drawn.
+    epochs = epochs[::-1][::stride][::-1]
+    values = [by_epoch[epoch] for epoch in epochs]
+    marker = "o" if len(epochs) == 1 else ""
+    means = [statistics.fmean(at_epoch) for at_epoch in values]
+    axes.plot(epochs, means, color=colour, linestyle=style, marker=marker, markersize=4)
+    if band:
+        lows, highs = [min(x) for x in values], [max(x) for x in values]
+        axes.fill_between(epochs, lows, highs, color=colour, alpha=0.18, linewidth=0)
+
+
+def cost_pictures(report: Report) -> tuple[Picture, ...]:
+    """Top-1 against parameters and MACs: two panels of ours, then two of the paper's."""
+    ours_params, ours_macs, paper_params, paper_macs = [], [], [], []
+    for row in report.rows:
+        title, paper = row.info.title, row.info.paper
+        if row.result:
+            metrics = row.result.metrics
+            spread = metrics.top1_std_pct or 0.0
+            ours_params.append(Point(title, metrics.params_m, metrics.top1_pct, spread))
+            ours_macs.append(Point(title, metrics.macs_g, metrics.top1_pct, spread))
+        if paper:
+            paper_params.append(Point(title, paper.params_m, paper.top1_pct))
+            paper_macs.append(Point(title, paper.macs_g, paper.top1_pct))
+    panels = (
+        ("Ours: top-1 against parameters", "Parameters, M", ours_params, OURS, "o"),
+        ("Ours: top-1 against MACs", "MACs, G", ours_macs, OURS, "o"),
+        ("Paper: top-1 against parameters", "Parameters, M", paper_params, PAPER, "D"),
+        ("Paper: top-1 against MACs", "MACs, G", paper_macs, PAPER, "D"),
+    )
+    pictures = []
+    with page_style():
+        for number, (title, axis, points, colour, marker) in enumerate(panels):
+            if points:
+                figure = _cost_panel(points, axis, colour, marker)
+                label = f"{title}, {len(points)} rows; the table gives the figures"
+                pictures.append(Picture(title, inline_svg(figure, f"Cost{number}", label)))
+    return tuple(pictures)
+
+
+def _cost_panel(points: Sequence[Point], axis: str, colour: str, marker: str) -> Figure:
+    figure = Figure(figsize=(7.6, 4.6 if len(points) <= 12 else 6.4))
+    axes = figure.subplots()
+    figure.subplots_adjust(left=0.075, right=0.985, top=0.98, bottom=0.1)
+    x = [point.x for point in points]
+    if max(x) > 4 * min(x):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.errorbar(
+        x,
+        [point.y for point in points],
+        yerr=[point.spread for point in points],
+        fmt=marker,
+        markersize=5.5,
+        color=colour,
+        elinewidth=1,
+        markeredgecolor=SURFACE,
+        markeredgewidth=0.6,
+    )
+    axes.margins(0.1, 0.1)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("Top-1, %")
+    axes.tick_params(length=0)
+    label_points(figure, axes, points)
+    return figure
+
+
+def delta_picture(report: Report) -> Picture | None:
+    """Differences to the baseline, ours with interval and the paper's; null without any."""
+    rows = [
+        row
+        for row in report.rows
+        if row.delta or (row.info.baseline and row.info.paper and row.info.paper.delta_pct)
+    ]
+    groups: dict[str, list[ReportRow]] = {}
+    for row in rows:
+        groups.setdefault(row.info.baseline or "", []).append(row)
+    if not groups:
+        return None
+    lines = len(rows) + len(groups)
+    with page_style():
+        figure = Figure(figsize=(9.6, 0.34 * lines + 0.6))
+        axes = figure.subplots()
+        edge = 0.42 / figure.get_figheight()
+        figure.subplots_adjust(left=0.28, right=0.985, top=1 - edge / 4, bottom=edge)
+        height = 0
+        ticks = []
+        for baseline, members in groups.items():
+            ticks.append((height, f"against {report.title_of(baseline)}", MUTED))
+            for row in members:
+                height -= 1
+                ticks.append((height, row.info.title, INK))
+                _draw_delta(axes, row, height)
+            height -= 1
+        _finish_delta_axes(axes, ticks)
+        label = f"Differences to the baseline of {len(rows)} rows; the table gives the figures"
+        return Picture("Difference to the baseline", inline_svg(figure, "Delta", label))
+
+
+def _draw_delta(axes: Axes, row: ReportRow, height: float) -> None:
+    if row.delta:
+        low, high = row.delta.low_pct, row.delta.high_pct
+        if low is not None and high is not None:
+            axes.plot([low, high], [height + 0.12] * 2, color=OURS, linewidth=2)
+        axes.plot([row.delta.mean_pct], [height + 0.12], "o", color=OURS, markersize=6)
+    paper = row.info.paper
+    if paper and paper.delta_pct is not None:
+        axes.plot([paper.delta_pct], [height - 0.18], "D", color=PAPER, markersize=5)
+
+
+def _finish_delta_axes(axes: Axes, ticks: Sequence[tuple[float, str, str]]) -> None:
+    axes.axvline(0, color=MUTED, linewidth=1)
+    axes.grid(axis="y", visible=False)
+    axes.set_ylim(ticks[-1][0] - 0.7, 0.6)
+    axes.set_yticks([height for height, _, _ in ticks], [text for _, text, _ in ticks])
+    for label, (height, _, colour) in zip(axes.get_yticklabels(), ticks, strict=True):
+        label.set_color(colour)
+        if colour == MUTED:
+            axes.axhline(height, color=GRID, linewidth=0.6, linestyle=":")
+    axes.set_xlabel("Points of top-1")
+    axes.tick_params(length=0)
+    axes.spines["left"].set_visible(False)

@@ -1,0 +1,170 @@
+"""A row's result files, read strictly: a damaged or alien file stops the report."""
+
+import csv
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from t2t.errors import DataError
+
+# Evaluation may round what it writes; a larger difference means that two files disagree.
+_ROUNDING_PCT = 0.01
+
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Loss = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Size = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+_Absent = BeforeValidator(lambda text: None if text == "" else text)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class RowMetrics(_Record):
+    """The figures of one row: means over its seeds, in percent, millions and billions."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    row: str
+    scale: str
+    seeds: Count
+    top1_pct: Percent
+    top1_std_pct: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    top5_pct: Percent
+    top1_raw_pct: Percent
+    loss: Loss
+    params_m: Size
+    params_trainable_m: Size
+    macs_g: Size
+    image_size: Count
+    num_classes: Count
+    val_images: Count
+
+
+class SeedResult(_Record):
+    """One seed's accuracy, with the EMA weights and without (`raw`), and its run's digest."""
+
+    seed: int
+    top1_pct: Percent
+    top5_pct: Percent
+    top1_raw_pct: Percent
+    top5_raw_pct: Percent
+    loss: Loss
+    digest: Annotated[str, Field(min_length=1)]
+
+
+class CurvePoint(_Record):
+    """One epoch of one seed; the `val_` fields are absent where it was not validated."""
+
+    seed: int
+    epoch: Annotated[int, Field(ge=0)]
+    step: Annotated[int, Field(ge=0)]
+    lr: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    train_loss: Loss
+    val_loss: Annotated[Loss | None, _Absent]
+    val_top1_pct: Annotated[Percent | None, _Absent]
+    val_top1_raw_pct: Annotated[Percent | None, _Absent]
+
+
+RecordT = TypeVar("RecordT", bound=_Record)
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """All that was measured for one row."""
+
+    metrics: RowMetrics
+    seeds: tuple[SeedResult, ...]
+    curve: tuple[CurvePoint, ...]
+
+
+def read_result(
+    metrics_file: Path, evaluations_file: Path, curves_file: Path, *, row: str, scale: str
+) -> RowResult:
+    """Read one row's three files and hold them against each other.
+
+    Raises DataError, naming file and key, where one is missing, damaged, of another row or
+    scale, or contradicts another.
+    """
+    metrics = _read_metrics(metrics_file)
+    for key, found, expected in (("row", metrics.row, row), ("scale", metrics.scale, scale)):
+        if found != expected:
+            raise DataError(f"{metrics_file}: {key}: is {found!r}, expected {expected!r}")
+    if metrics.params_trainable_m > metrics.params_m:
+        raise DataError(
+            f"{metrics_file}: params_trainable_m: {metrics.params_trainable_m} is more than "
+            f"params_m {metrics.params_m}"
+        )
+    seeds = _read_csv(evaluations_file, SeedResult)
+    _unique(evaluations_file, "seed", [point.seed for point in seeds])
+    _check_summary(metrics_file, metrics, seeds, evaluations_file)
+    curve = _read_csv(curves_file, CurvePoint)
+    _unique(curves_file, "seed, epoch", [(point.seed, point.epoch) for point in curve])
+    return RowResult(metrics, seeds, curve)
+
+
+def _read_metrics(path: Path) -> RowMetrics:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: not JSON: {error}") from error
+    return _validated(RowMetrics, content, str(path))
+
+
+def _read_csv(path: Path, record: type[RecordT]) -> tuple[RecordT, ...]:
+    if not path.is_file():
+        raise DataError(f"{path}: missing, though this row has metrics; run its stages again")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not CSV: {error}") from error
+    if not lines:
+        raise DataError(f"{path}: holds no line, expected at least one under the header")
+    return tuple(
+        _validated(record, line, f"{path}: line {number}") for number, line in enumerate(lines, 2)
+    )
+
+
+def _validated(record: type[RecordT], content: object, place: str) -> RecordT:
+    try:
+        return record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else "content"
+        given = "" if first["type"] == "missing" else f", is {first['input']!r:.60}"
+        raise DataError(f"{place}: {key}: {first['msg']}{given}") from error
+
+
+def _unique(path: Path, key: str, values: Sequence[object]) -> None:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise DataError(f"{path}: {key}: {value} stands there twice")
+        seen.add(value)
+
+
+def _check_summary(
+    path: Path, metrics: RowMetrics, seeds: Sequence[SeedResult], seeds_path: Path
+) -> None:
+    if metrics.seeds != len(seeds):
+        raise DataError(
+            f"{path}: seeds: is {metrics.seeds}, but {seeds_path} has {len(seeds)} seeds"
+        )
+    top1 = [seed.top1_pct for seed in seeds]
+    expected = {
+        "top1_pct": statistics.fmean(top1),
+        "top1_std_pct": statistics.stdev(top1) if len(top1) > 1 else 0.0,
+        "top5_pct": statistics.fmean(seed.top5_pct for seed in seeds),
+        "top1_raw_pct": statistics.fmean(seed.top1_raw_pct for seed in seeds),
+    }
+    for key, value in expected.items():
+        found = getattr(metrics, key) or 0.0
+        if abs(found - value) > _ROUNDING_PCT:
+            raise DataError(f"{path}: {key}: is {found}, but {seeds_path} gives {value:.4f}")

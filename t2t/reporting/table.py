@@ -1,0 +1,241 @@
+"""The ablation table, formatted once and written as Markdown, CSV, LaTeX or HTML cells."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from t2t.reporting.collect import PaperFigures, Report, ReportRow, block_label
+from t2t.reporting.compare import CONFIDENCE, Delta
+from t2t.reporting.records import RowMetrics
+
+MINUS = "\N{MINUS SIGN}"
+
+SPREAD_NOTE = (
+    "Top-1: mean over seeds, EMA weights, ± sample standard deviation. "
+    "Δ: mean of the per-seed differences to the row's baseline over the seeds both have, "
+    f"in brackets Student's t {CONFIDENCE:.0%} interval of that mean."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One formatted figure; `value` sorts it, null where there is no figure."""
+
+    text: str = ""
+    value: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of figures under a group heading; `cell` formats a row's figure."""
+
+    key: str
+    group: str
+    heading: str
+    cell: Callable[[ReportRow], Cell]
+
+
+def significant(value: float) -> str:
+    """A positive number with at least three significant digits and no exponent."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
+
+
+def signed(value: float, decimals: int) -> str:
+    """A number that always shows its sign, with a true minus; zero has none."""
+    text = f"{abs(value):.{decimals}f}"
+    if float(text) == 0:
+        return text
+    return (MINUS if value < 0 else "+") + text
+
+
+def seeds_text(count: int) -> str:
+    """`1 seed` or `3 seeds`."""
+    return f"{count} seed{'' if count == 1 else 's'}"
+
+
+def interval_text(delta: Delta) -> str:
+    """The bracketed interval of `delta`, or how many seeds it rests on where it has none."""
+    if delta.low_pct is None or delta.high_pct is None:
+        return seeds_text(delta.seeds)
+    return f"[{signed(delta.low_pct, 2)}, {signed(delta.high_pct, 2)}]"
+
+
+def _top1(row: ReportRow) -> Cell:
+    if row.result is None:
+        return Cell("not run")
+    metrics = row.result.metrics
+    text = f"{metrics.top1_pct:.2f}"
+    if metrics.seeds > 1:
+        text += f" ± {metrics.top1_std_pct or 0:.2f}"
+    return Cell(text, metrics.top1_pct, seeds_text(metrics.seeds))
+
+
+def _delta(row: ReportRow) -> Cell:
+    if row.delta is None:
+        return Cell()
+    return Cell(signed(row.delta.mean_pct, 2), row.delta.mean_pct, interval_text(row.delta))
+
+
+def _ours(read: Callable[[RowMetrics], float], show: Callable[[float], str]):
+    def cell(row: ReportRow) -> Cell:
+        if row.result is None:
+            return Cell()
+        value = read(row.result.metrics)
+        return Cell(show(value), value)
+
+    return cell
+
+
+def _papers(read: Callable[[PaperFigures], float | None], show: Callable[[float], str]):
+    def cell(row: ReportRow) -> Cell:
+        value = read(row.info.paper) if row.info.paper else None
+        return Cell() if value is None else Cell(show(value), value)
+
+    return cell
+
+
+def columns() -> tuple[Column, ...]:
+    """The table's columns of figures, in order."""
+    top1, delta, params, macs = "Top-1, %", "Δ to baseline, points", "Parameters, M", "MACs, G"
+    raw = _ours(lambda m: m.top1_raw_pct, "{:.2f}".format)
+    return (
+        Column("top1_pct", top1, "ours", _top1),
+        Column("top1_raw_pct", top1, "ours, no EMA", raw),
+        Column("paper_top1_pct", top1, "paper", _papers(lambda p: p.top1_pct, "{:.1f}".format)),
+        Column("delta_pct", delta, "ours", _delta),
+        Column(
+            "paper_delta_pct",
+            delta,
+            "paper",
+            _papers(lambda p: p.delta_pct, lambda value: signed(value, 1)),
+        ),
+        Column("params_m", params, "ours", _ours(lambda m: m.params_m, significant)),
+        Column("paper_params_m", params, "paper", _papers(lambda p: p.params_m, str)),
+        Column("macs_g", macs, "ours", _ours(lambda m: m.macs_g, significant)),
+        Column("paper_macs_g", macs, "paper", _papers(lambda p: p.macs_g, str)),
+    )
+
+
+def scale_statement(report: Report) -> str:
+    """What the scale is and whether its figures say anything about the paper's claims."""
+    scale = report.scale
+    verdict = (
+        "Its results can be held against the paper's."
+        if scale.checks_claims
+        else "It checks the machinery, not the paper's claims: read its accuracies as proof "
+        "that the pipeline works, not as evidence for or against the paper."
+    )
+    return f"Scale {scale.name}: {scale.description.strip().rstrip('.')}. {verdict}"
+
+
+def missing_commands(report: Report) -> tuple[str, ...]:
+    """The commands that produce the rows not run yet."""
+    return tuple(row.command for row in report.rows if row.result is None)
+
+
+def table_markdown(report: Report) -> str:
+    """The table in GitHub's Markdown, with the notes needed to read it; ends with a newline."""
+    shown = columns()
+    headings = [f"{column.group}: {column.heading}" for column in shown]
+    lines = [
+        "| " + " | ".join(["Row", "In the paper", *headings]) + " |",
+        "|:--|:--|" + "--:|" * len(headings),
+    ]
+    for row in report.rows:
+        cells = [_markdown(row.info.title), _markdown(block_label(row.info))]
+        for column in shown:
+            cell = column.cell(row)
+            cells.append(" ".join(filter(None, (cell.text, _bracketed(cell.detail)))))
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", _markdown(scale_statement(report)), "", SPREAD_NOTE]
+    if commands := missing_commands(report):
+        lines += ["", "Not run yet: " + ", ".join(f"`{command}`" for command in commands) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _bracketed(detail: str) -> str:
+    return f"({detail})" if detail and not detail.startswith("[") else detail
+
+
+def _markdown(text: str) -> str:
+    one_line = " ".join(text.split())
+    escaped = one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_|\[\]~])", r"\\\1", escaped)
+
+
+def table_csv(report: Report) -> str:
+    """The table as CSV with plain numbers, rounded to six decimals; absent figures are empty."""
+    shown = columns()
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    head = ["row", "title", "scale", "paper_table", "paper_block", "baseline", "seeds"]
+    extra = ["top1_std_pct", "top5_pct", "delta_low_pct", "delta_high_pct", "delta_seeds"]
+    writer.writerow([*head, *(column.key for column in shown), *extra])
+    for row in report.rows:
+        metrics = row.result.metrics if row.result else None
+        paper, delta = row.info.paper, row.delta
+        names = [row.id, row.info.title, report.scale.name]
+        names += [paper.table, paper.block] if paper else ["", ""]
+        names += [row.info.baseline or "", metrics.seeds if metrics else ""]
+        figures = [column.cell(row).value for column in shown]
+        figures += [metrics.top1_std_pct, metrics.top5_pct] if metrics else [None] * 2
+        figures += [delta.low_pct, delta.high_pct, delta.seeds] if delta else [None] * 3
+        writer.writerow([*names, *("" if x is None else round(x, 6) for x in figures)])
+    return output.getvalue()
+
+
+def table_tex(report: Report) -> str:
+    """The table as a LaTeX `tabular`; the including document loads `booktabs`."""
+    shown = columns()
+    lines = [
+        f"% {_tex(scale_statement(report))}",
+        f"% {_tex(SPREAD_NOTE)}",
+        rf"\begin{{tabular}}{{l{'r' * len(shown)}}}",
+        r"\toprule",
+        *_tex_head(shown),
+    ]
+    for label, rows in report.blocks():
+        title = rf"\multicolumn{{{len(shown) + 1}}}{{l}}{{\emph{{{_tex(label)}}}}}"
+        lines += [r"\midrule", title + r" \\"]
+        for row in rows:
+            cells = [_tex_cell(column.cell(row)) for column in shown]
+            lines.append(" & ".join([_tex(row.info.title), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _tex_head(shown: tuple[Column, ...]) -> list[str]:
+    spans, rules, start = [""], [], 2
+    for group in dict.fromkeys(column.group for column in shown):
+        width = sum(column.group == group for column in shown)
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(group)}}}")
+        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    headings = ["Row", *(_tex(column.heading) for column in shown)]
+    return [" & ".join(spans) + r" \\", "".join(rules), " & ".join(headings) + r" \\"]
+
+
+def _tex_cell(cell: Cell) -> str:
+    detail = cell.detail if cell.detail.startswith("[") else ""
+    return _tex(f"{cell.text} {detail}")
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "[": "{[}",  # else LaTeX takes it for the option of the line break before it
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    MINUS: "$-$",
+    "Δ": r"$\Delta$",
+    **{character: "\\" + character for character in "&%$#_{}"},
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in " ".join(text.split()))

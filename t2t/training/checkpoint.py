@@ -1,0 +1,89 @@
+"""Checkpoints that survive a kill at any moment and are never trusted without a look.
+
+A checkpoint is written to a temporary file, synced, and renamed; its SHA-256 stands in its name,
+so that name and content appear together. The newest one whose content matches its name is read.
+"""
+
+import hashlib
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from t2t.errors import CheckpointError
+
+KEPT = 2
+_NAME = re.compile(r"^step_(\d{9})-([0-9a-f]{64})\.pt$")
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Writes `state` (tensors and plain containers) for `step`; keeps the newest KEPT files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"step_{step:09d}.partial"
+    try:
+        torch.save(state, partial)
+        digest = file_sha256(partial)
+        sync(partial)
+        path = folder / f"step_{step:09d}-{digest}.pt"
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(folder)
+    for _, old in _stored(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest sound checkpoint's state, or None where there is none at all.
+
+    A damaged one is passed over with a warning. Raises CheckpointError where every one is damaged.
+    """
+    stored = _stored(folder)
+    for _, path in stored:
+        expected = _digest_in_name(path)
+        if file_sha256(path) == expected:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        warnings.warn(f"{path} is damaged (its SHA-256 is not {expected[:12]}...)", stacklevel=2)
+    if stored:
+        raise CheckpointError(f"{folder}: every checkpoint is damaged; delete the folder to restart")
+    return None
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Removes every checkpoint and what an interrupted save has left."""
+    for _, path in _stored(folder):
+        path.unlink(missing_ok=True)
+    for path in folder.glob("step_*.partial"):
+        path.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Brings a file's content, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _stored(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and paths of the checkpoints there are, newest first."""
+    if not folder.is_dir():
+        return []
+    matches = [(_NAME.match(path.name), path) for path in folder.iterdir()]
+    return sorted(((int(m[1]), path) for m, path in matches if m), reverse=True)
+
+
+def _digest_in_name(path: Path) -> str:
+    return path.stem.rpartition("-")[2]

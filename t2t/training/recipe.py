@@ -1,0 +1,121 @@
+"""The training recipe: every knob of a run that is not the network or the data, and its schedules.
+
+The paper's values stand in params.yaml; here is what each knob means and which values make sense.
+"""
+
+import math
+from dataclasses import dataclass
+
+from t2t.errors import ConfigError
+
+
+class RecipeError(ConfigError):
+    """A knob is out of range; `key` names it."""
+
+    def __init__(self, key: str, problem: str):
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. Raises RecipeError for a value out of range.
+
+    epochs: epochs of the cosine, warm-up included; cooldown_epochs follow at min_lr.
+    batch_size: images per optimiser step over all devices.
+    lr, warmup_lr, min_lr: peak, first and last learning rate; constant inside an epoch, as in the
+        paper's training code.
+    betas: AdamW's two decay rates.
+    drop_path: stochastic depth of the last block, rising linearly from 0 at the first.
+    mixup_alpha, cutmix_alpha: Beta parameters, 0 switches the kind off; mix_prob: share of the
+        batches that are mixed; mix_switch_prob: share of those that get cutmix.
+    ema_decay: decay per step of the averaged weights. ema_horizon caps the averaging time,
+        1 / (1 - decay) steps, at this share of the run, so that a short run does not keep its
+        initial weights.
+    crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop; flip_prob: of the
+        horizontal flip.
+    """
+
+    epochs: int
+    cooldown_epochs: int
+    warmup_epochs: int
+    batch_size: int
+    lr: float
+    warmup_lr: float
+    min_lr: float
+    weight_decay: float
+    betas: tuple[float, float]
+    drop_path: float
+    label_smoothing: float
+    mixup_alpha: float
+    cutmix_alpha: float
+    mix_prob: float
+    mix_switch_prob: float
+    ema_decay: float
+    ema_horizon: float
+    crop_scale: tuple[float, float]
+    crop_ratio: tuple[float, float]
+    flip_prob: float
+
+    def __post_init__(self):
+        for key in ("epochs", "batch_size"):
+            _require(getattr(self, key) >= 1, key, "at least 1", getattr(self, key))
+        for key in ("cooldown_epochs", "warmup_epochs"):
+            _require(getattr(self, key) >= 0, key, "at least 0", getattr(self, key))
+        _require(
+            self.warmup_epochs < self.epochs, "warmup_epochs", "less than epochs", self.warmup_epochs
+        )
+        _require(_finite(self.lr) and self.lr > 0, "lr", "greater than 0", self.lr)
+        for key in ("warmup_lr", "min_lr"):
+            value = getattr(self, key)
+            _require(0 <= value <= self.lr, key, f"between 0 and lr ({self.lr})", value)
+        for key in ("weight_decay", "mixup_alpha", "cutmix_alpha"):
+            value = getattr(self, key)
+            _require(_finite(value) and value >= 0, key, "at least 0", value)
+        for key in ("mix_prob", "mix_switch_prob", "flip_prob"):
+            value = getattr(self, key)
+            _require(0 <= value <= 1, key, "between 0 and 1", value)
+        for key in ("drop_path", "label_smoothing", "ema_decay"):
+            value = getattr(self, key)
+            _require(0 <= value < 1, key, "at least 0 and less than 1", value)
+        _require(0 < self.ema_horizon <= 1, "ema_horizon", "in (0, 1]", self.ema_horizon)
+        _require(all(0 <= b < 1 for b in self.betas), "betas", "in [0, 1)", self.betas)
+        low, high = self.crop_scale
+        _require(0 < low <= high <= 1, "crop_scale", "0 < low <= high <= 1", self.crop_scale)
+        low, high = self.crop_ratio
+        _require(0 < low <= high < math.inf, "crop_ratio", "0 < low <= high", self.crop_ratio)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs that are run: the cosine's and the cooldown's."""
+        return self.epochs + self.cooldown_epochs
+
+
+def _finite(value: float) -> bool:
+    return math.isfinite(value)
+
+
+def _require(holds: bool, key: str, allowed: str, value: object) -> None:
+    if not holds:
+        raise RecipeError(key, f"must be {allowed}, got {value}")
+
+
+def learning_rate(recipe: Recipe, epoch: int) -> float:
+    """Learning rate of a whole epoch, counted from 0.
+
+    Warm-up rises linearly from warmup_lr at epoch 0; the cosine is not shifted by it (epoch 10 of
+    the paper's 300 runs at 4.987e-4 for a peak of 5e-4); min_lr holds through the cooldown.
+    """
+    if epoch < recipe.warmup_epochs:
+        return recipe.warmup_lr + epoch * (recipe.lr - recipe.warmup_lr) / recipe.warmup_epochs
+    if epoch >= recipe.epochs:
+        return recipe.min_lr
+    cosine = 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) * cosine
+
+
+def averaging_decay(recipe: Recipe, total_steps: int) -> float:
+    """Decay per step of the averaged weights, for a run of `total_steps` optimiser steps."""
+    shortest = max(1.0, recipe.ema_horizon * total_steps)
+    return min(recipe.ema_decay, 1 - 1 / shortest)

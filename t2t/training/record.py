@@ -1,0 +1,70 @@
+"""What a run leaves in its workspace for trackers: who it is, and its journal."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from t2t.training.journal import Journal, read_journal
+from t2t.training.workspace import workspace_of, write_json
+
+RUN_RECORD = "run.json"
+JOURNAL = "journal.jsonl"
+EVALUATION = "evaluation"
+_SHOWN = (
+    "row",
+    "seed",
+    "variant",
+    "image_size",
+    "num_classes",
+    "width_factor",
+    "depth_factor",
+    "cpu_threads",
+)
+
+
+def record_run(
+    workspaces: Path, resolved: Mapping[str, Any], tags: Mapping[str, str], shards: Path
+) -> None:
+    """Leaves a run's name, parameters, tags and data sets in its workspace; the first record stands.
+
+    resolved: the content of the run's config.json.
+    """
+    path = workspace_of(workspaces, resolved["digest"]) / RUN_RECORD
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = {key: str(resolved[key]) for key in ("row", "scale", "seed", "digest")}
+    record = {
+        "experiment": resolved["scale"],
+        "name": f"{resolved['row']}-seed{resolved['seed']}",
+        "start_ms": time.time_ns() // 1_000_000,
+        "params": {
+            **{key: resolved[key] for key in _SHOWN},
+            **resolved["recipe"],
+            **resolved["overrides"],
+        },
+        "tags": {**tags, **named},
+        "datasets": {
+            context: {
+                "name": f"{resolved['scale']}-{split}",
+                "sha256": resolved["shards"][split],
+                "path": str(shards / f"{split}.beton"),
+            }
+            for context, split in (("training", "train"), ("validation", "val"))
+        },
+    }
+    write_json(path, record)
+
+
+def record_evaluation(
+    workspaces: Path,
+    resolved: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> None:
+    """Adds an evaluation to a run's journal, unless the newest one there says the same."""
+    path = workspace_of(workspaces, resolved["digest"]) / JOURNAL
+    known = [event for event in read_journal(path) if event["kind"] == EVALUATION]
+    if not known or known[-1]["metrics"] != metrics:
+        Journal(path).append(EVALUATION, len(known), metrics=dict(metrics), tags=dict(tags))

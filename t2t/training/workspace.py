@@ -1,0 +1,116 @@
+"""The folder a run works in: locked by one trainer at a time, never shared by two configurations.
+
+It is named by a digest of everything that decides the result, so that a changed configuration,
+shard or line of code can never resume what it did not begin.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from t2t.errors import CheckpointError, EnvironmentProblem
+from t2t.training.checkpoint import file_sha256, sync
+
+RESULT = "result"
+# Whoever only looks whether a run is under way holds its lock for a moment.
+LOCK_PATIENCE_S = 1.0
+_SEAL = "seal.json"
+
+
+def run_digest(config: Mapping[str, Any], shards: Mapping[str, str]) -> str:
+    """Digest of a resolved configuration, the shards' hashes, and the code that was imported.
+
+    The code is every module of this package that the process has loaded, and torch's version;
+    import all that decides the result before calling.
+    """
+    content = {"config": config, "shards": shards, "code": _code_hashes(), "torch": torch.__version__}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _code_hashes() -> dict[str, str]:
+    package = __name__.partition(".")[0]
+    sources = {
+        name: Path(module.__file__)
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] == package and getattr(module, "__file__", None)
+    }
+    return {name: file_sha256(path) for name, path in sources.items()}
+
+
+def workspace_of(workspaces: Path, digest: str) -> Path:
+    """The folder in which the run with this digest works."""
+    return workspaces / digest[:32]
+
+
+@contextlib.contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Holds `folder` for this process. Raises EnvironmentProblem where another one holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a+", encoding="utf-8") as stream:
+        if not _locked_within(stream, LOCK_PATIENCE_S):
+            stream.seek(0)
+            owner = stream.read().strip() or "unknown"
+            raise EnvironmentProblem(
+                f"{folder}: process {owner} is training this run already; wait for it or stop it"
+            )
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def _locked_within(stream: TextIO, patience_s: float) -> bool:
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                return False
+            time.sleep(0.05)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    sync(partial)
+    os.replace(partial, path)
+
+
+def seal_result(folder: Path, partial: Path) -> None:
+    """Makes the finished files in `partial` the result of the run in `folder`, with their hashes."""
+    hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
+    write_json(partial / _SEAL, hashes)
+    for path in partial.iterdir():
+        sync(path)
+    shutil.rmtree(folder / RESULT, ignore_errors=True)
+    os.replace(partial, folder / RESULT)
+    sync(folder)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in `folder` has a result."""
+    return (folder / RESULT / _SEAL).is_file()
+
+
+def publish_result(folder: Path, out: Path) -> None:
+    """Copies a finished run's files to `out`. Raises CheckpointError for a damaged one."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, digest in json.loads((folder / RESULT / _SEAL).read_text()).items():
+        source = folder / RESULT / name
+        if not source.is_file() or file_sha256(source) != digest:
+            raise CheckpointError(f"{source}: damaged; delete {folder} to train this run again")
+        shutil.copyfile(source, out / name)
+
