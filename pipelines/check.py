@@ -5,7 +5,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipelines.params import NAME_PATTERN, Params, Row, Scale
+from pipelines.params.reader import NAME_PATTERN, Params
+from pipelines.params.table import Row, Scale
+from pipelines.params.training import resolve_recipe
 from t2t.errors import T2TError
 
 SECTIONS = ("scale", "scales", "recipe", "rows")
@@ -22,12 +24,14 @@ def check_params(path: Path) -> Params:
     _check_names(params, "rows")
     scale = params.part("scale", str)
     if scale not in params.part("scales", dict):
-        raise params.error("scale", f"{scale!r} is none of scales: {', '.join(params.tree['scales'])}")
+        raise params.error(
+            "scale", f"{scale!r} is none of scales: {', '.join(params.tree['scales'])}"
+        )
     for name in params.tree["scales"]:
         seeds = params.part(f"scales.{name}", Scale).seeds
         if len(set(seeds)) != len(seeds):
             raise params.error(f"scales.{name}.seeds", f"every seed stands once, got {seeds}")
-        params.recipe(name)
+        resolve_recipe(params, name)
     for name in params.tree["rows"]:
         _check_row(params, name)
     return params
@@ -40,14 +44,15 @@ def _check_names(params: Params, section: str) -> None:
     for name in names:
         if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
             raise params.error(
-                f"{section}.{name}", f"a name is lower-case letters, digits, _ and - ({NAME_PATTERN})"
+                f"{section}.{name}",
+                f"a name is lower-case letters, digits, _ and - ({NAME_PATTERN})",
             )
 
 
 def _check_row(params: Params, name: str) -> None:
     row = params.part(f"rows.{name}", Row)
     for scale in params.tree["scales"]:
-        params.recipe(scale, name)
+        resolve_recipe(params, scale, name)
     if row.baseline is not None and row.baseline not in params.tree["rows"]:
         known = ", ".join(params.tree["rows"])
         raise params.error(f"rows.{name}.baseline", f"{row.baseline!r} is no row (known: {known})")
@@ -55,7 +60,8 @@ def _check_row(params: Params, name: str) -> None:
         models = Path(__file__).parent.parent / "t2t" / "models"
         known = ", ".join(sorted(p.stem for p in models.glob("[a-z]*.py")))
         raise params.error(
-            f"rows.{name}.model.backbone", f"no file t2t/models/{row.model.backbone}.py (known: {known})"
+            f"rows.{name}.model.backbone",
+            f"no file t2t/models/{row.model.backbone}.py (known: {known})",
         )
 
 

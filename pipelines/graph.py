@@ -1,4 +1,4 @@
-"""DVC's graph, read here and nowhere else: `dvc.repo` is a semi-public interface of a pinned DVC."""
+"""DVC's graph, read here and nowhere else: `dvc.repo` is semi-public, and DVC is pinned."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.graph import StageInputs
-from pipelines.params import Params
+from pipelines.params.reader import Params
 from t2t.errors import EnvironmentProblem
 
 # Beyond this a file is data, and its size, time and inode are compared instead of its content.
@@ -39,7 +39,9 @@ class InputGuard:
         """Raises EnvironmentProblem naming what is not as it was when the guard was made."""
         after = self._state()
         changed = sorted(
-            key for key in self._before.keys() | after.keys() if self._before.get(key) != after.get(key)
+            key
+            for key in self._before.keys() | after.keys()
+            if self._before.get(key) != after.get(key)
         )
         if changed:
             raise EnvironmentProblem(

@@ -15,12 +15,12 @@ _PATIENCE_S = 120
 
 @contextlib.contextmanager
 def mirrored() -> Iterator[None]:
-    """Keeps MLflow up to date with the workspaces while the block runs, and after it, for a while."""
+    """Keeps MLflow up to date with the workspaces while the block runs, and for a while after."""
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     (ROOT / "data" / "mlflow").mkdir(parents=True, exist_ok=True)
     with open(CHECKPOINTS / "mirror.log", "a", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "t2t.training.tracking", str(CHECKPOINTS)],
+            [sys.executable, "-m", "t2t.tracking.follow", str(CHECKPOINTS)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=log,

@@ -1,4 +1,4 @@
-"""Where a result comes from, as tags: the commit, the DVC stage, the hash DVC has for its inputs."""
+"""Where a result comes from, as tags: the commit, the DVC stage, the hash DVC has for it."""
 
 import os
 import subprocess

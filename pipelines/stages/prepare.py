@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.params import DataParams, Params
+from pipelines.params.data import DataParams
+from pipelines.params.reader import Params
 from t2t.data.sources import prepare
 
 

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.params import Params, ShardParams
+from pipelines.params.data import ShardParams
+from pipelines.params.reader import Params
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared
 
@@ -23,6 +24,7 @@ def main(argv: Sequence[str]) -> None:
         write_shard(
             source.split(split),
             args.out / f"{split}.beton",
+            split=split,
             classes=source.classes,
             source_fingerprint=source.fingerprint,
             image_size=shards.image_size,

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.params import ModelScale, Params, RowModel, Scale
+from pipelines.params.reader import Params
+from pipelines.params.training import CpuThreads, ModelScale, RowModel, Seeds, resolve_recipe
 from pipelines.provenance import run_tags
 from t2t.training.run import RunConfig, train_run
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads the recipe, the scale's sizes and the row; writes runs into --out, curves to --curves."""
+    """Reads the recipe, the scale's sizes and the row; writes --out (runs) and --curves."""
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
     parser.add_argument("--scale", required=True)
     parser.add_argument("--row", required=True)
@@ -24,9 +25,9 @@ def main(argv: Sequence[str]) -> None:
     params = Params(Path("params.yaml"))
     model = params.part(f"rows.{args.row}.model", RowModel)
     size = params.part(f"scales.{args.scale}.model", ModelScale)
-    seeds = params.part(f"scales.{args.scale}.seeds", Scale.model_fields["seeds"].annotation)
-    recipe = params.recipe(args.scale, args.row)
-    cpu_threads = params.part(f"scales.{args.scale}.cpu_threads", int)
+    seeds = params.part(f"scales.{args.scale}.seeds", Seeds)
+    recipe = resolve_recipe(params, args.scale, args.row)
+    cpu_threads = params.part(f"scales.{args.scale}.cpu_threads", CpuThreads)
     for seed in seeds:
         config = RunConfig(
             scale=args.scale,

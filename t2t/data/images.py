@@ -3,28 +3,14 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from t2t.data.types import Pixels
 from t2t.errors import DataError
 
-Pixels = NDArray[np.uint8]
-
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
-CONVERTIBLE_MODES = (
-    "1",
-    "L",
-    "LA",
-    "La",
-    "P",
-    "PA",
-    "RGB",
-    "RGBA",
-    "RGBa",
-    "RGBX",
-    "CMYK",
-    "YCbCr",
-)
+GREY_MODES = ("1", "L", "LA", "La")
+COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
@@ -39,10 +25,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode in SIXTEEN_BIT_MODES:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode not in CONVERTIBLE_MODES:
-        raise DataError(
-            f"image mode {image.mode!r} has no fixed range; give 8 or 16 bits a channel"
-        )
+    if image.mode not in GREY_MODES + COLOUR_MODES:
+        raise DataError(f"image mode {image.mode!r} has no fixed range; give 8 or 16 bits")
     return image.convert("RGB")
 
 

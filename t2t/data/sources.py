@@ -18,19 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from t2t.data.files import fsync_path, json_text, partial_path, sha256_file
+from t2t.data.types import Split
 from t2t.errors import ConfigError, DataError
 
 PREPARED_VERSION = 1
 SPLITS = ("train", "val")
 MANIFEST = "manifest.json"
-
-
-class Split(Protocol):
-    """An indexable set of labelled images; must pickle, for it is read in a child process."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> tuple[Image.Image, int]: ...
 
 
 class Source(Protocol):
@@ -86,8 +79,8 @@ class ArraySource:
         for name in sorted(self.splits):
             part = self.splits[name]
             digest.update(f"{name} {part.images.shape}".encode())
-            digest.update(np.ascontiguousarray(part.images))
-            digest.update(np.ascontiguousarray(part.labels))
+            digest.update(part.images.tobytes())
+            digest.update(part.labels.tobytes())
         return digest.hexdigest()
 
 

@@ -92,7 +92,9 @@ def evaluate_row(runs: Path, shards: Path) -> RowEvaluation:
     for folder in folders:
         config = json.loads((folder / "config.json").read_text())
         if config["shards"]["val"] != loader.manifest.sha256:
-            raise DataError(f"{folder}: trained beside another validation shard than {shards} holds")
+            raise DataError(
+                f"{folder}: trained beside another validation shard than {shards} holds"
+            )
         torch.set_num_threads(config["cpu_threads"])
         model = network_of(config).to(device)
         statistics_ = tuple(config["channel_mean"]), tuple(config["channel_std"])
@@ -109,8 +111,9 @@ def write_evaluation(evaluation: RowEvaluation, metrics: Path, seeds: Path) -> N
     metrics.parent.mkdir(parents=True, exist_ok=True)
     seeds.parent.mkdir(parents=True, exist_ok=True)
     with open(seeds, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, CSV_FIELDS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for config, line in zip(evaluation.configs, evaluation.metrics_per_seed(), strict=True):
-            writer.writerow({"seed": config["seed"], **line, "digest": config["digest"]})
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(CSV_FIELDS)
+        for config, figures in zip(evaluation.configs, evaluation.metrics_per_seed(), strict=True):
+            line = {**figures, "seed": config["seed"], "digest": config["digest"]}
+            writer.writerow([line[field] for field in CSV_FIELDS])
     write_json(metrics, evaluation.summary())

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -13,17 +14,24 @@ from t2t.reporting.labels import Point, label_points
 from t2t.reporting.records import CurvePoint, RowResult
 from t2t.reporting.svg import GRID, INK, MUTED, OURS, PAPER, SURFACE, inline_svg, page_style
 
+# More labels than this need the page's whole width to stand clear of one another.
+_FEW_POINTS = 12
+
 # A panel is some 200 pixels wide: more points than this only make the page heavier.
 _MAX_EPOCHS_DRAWN = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An inline SVG; `title` is its caption and `row_id` the row it shows, if only one."""
+    """An inline SVG; `title` is its caption and `row_id` the row it shows, if only one.
+
+    `whole_width` asks for the page's whole width.
+    """
 
     title: str
     svg: str
     row_id: str = ""
+    whole_width: bool = False
 
 
 def curve_pictures(report: Report) -> tuple[Picture, ...]:
@@ -65,7 +73,7 @@ def _padded(values: Sequence[float | None]) -> tuple[float, float]:
 def _curve_panel(result: RowResult, baseline: RowResult | None, limits: _Limits) -> Figure:
     figure = Figure(figsize=(3.2, 3.0))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    figure.subplots_adjust(left=0.15, right=0.98, top=0.93, bottom=0.13, hspace=0.3)
+    figure.subplots_adjust(left=0.15, right=0.95, top=0.93, bottom=0.13, hspace=0.3)
     if baseline:
         _draw_curve(top, baseline, lambda p: p.val_top1_pct, MUTED, style="--")
     _draw_curve(top, result, lambda p: p.val_top1_pct, OURS, band=True)
@@ -137,14 +145,17 @@ def cost_pictures(report: Report) -> tuple[Picture, ...]:
             if points:
                 figure = _cost_panel(points, axis, colour, marker)
                 label = f"{title}, {len(points)} rows; the table gives the figures"
-                pictures.append(Picture(title, inline_svg(figure, f"Cost{number}", label)))
+                svg = inline_svg(figure, f"Cost{number}", label)
+                many = len(points) > _FEW_POINTS
+                pictures.append(Picture(title, svg, whole_width=many))
     return tuple(pictures)
 
 
 def _cost_panel(points: Sequence[Point], axis: str, colour: str, marker: str) -> Figure:
-    figure = Figure(figsize=(7.6, 4.6 if len(points) <= 12 else 6.4))
+    figure = Figure(figsize=(7.6, 4.6) if len(points) <= _FEW_POINTS else (13.5, 7.2))
     axes = figure.subplots()
-    figure.subplots_adjust(left=0.075, right=0.985, top=0.98, bottom=0.1)
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(left=0.6 / width, right=0.99, top=0.98, bottom=0.5 / height)
     x = [point.x for point in points]
     if max(x) > 4 * min(x):
         axes.set_xscale("log")
@@ -176,7 +187,8 @@ def delta_picture(report: Report) -> Picture | None:
     rows = [
         row
         for row in report.rows
-        if row.delta or (row.info.baseline and row.info.paper and row.info.paper.delta_pct)
+        if row.delta
+        or (row.info.baseline and row.info.paper and row.info.paper.delta_pct is not None)
     ]
     groups: dict[str, list[ReportRow]] = {}
     for row in rows:
@@ -185,10 +197,10 @@ def delta_picture(report: Report) -> Picture | None:
         return None
     lines = len(rows) + len(groups)
     with page_style():
-        figure = Figure(figsize=(9.6, 0.34 * lines + 0.6))
+        figure = Figure(figsize=(9.6, 0.34 * lines + 0.9))
         axes = figure.subplots()
-        edge = 0.42 / figure.get_figheight()
-        figure.subplots_adjust(left=0.28, right=0.985, top=1 - edge / 4, bottom=edge)
+        inch = 1 / figure.get_figheight()
+        figure.subplots_adjust(right=0.985, top=1 - 0.3 * inch, bottom=0.5 * inch)
         height = 0
         ticks = []
         for baseline, members in groups.items():
@@ -199,6 +211,9 @@ def delta_picture(report: Report) -> Picture | None:
                 _draw_delta(axes, row, height)
             height -= 1
         _finish_delta_axes(axes, ticks)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        widths = [label.get_window_extent(renderer).width for label in axes.get_yticklabels()]
+        figure.subplots_adjust(left=min(0.6, (max(widths) + 10) / figure.bbox.width))
         label = f"Differences to the baseline of {len(rows)} rows; the table gives the figures"
         return Picture("Difference to the baseline", inline_svg(figure, "Delta", label))
 
@@ -224,5 +239,5 @@ def _finish_delta_axes(axes: Axes, ticks: Sequence[tuple[float, str, str]]) -> N
         if colour == MUTED:
             axes.axhline(height, color=GRID, linewidth=0.6, linestyle=":")
     axes.set_xlabel("Points of top-1")
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labeltop=True)
     axes.spines["left"].set_visible(False)

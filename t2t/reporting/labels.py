@@ -13,6 +13,7 @@ from t2t.reporting.svg import MUTED
 
 _POINT_PIXELS = 5
 _LEADER_FROM_PIXELS = 16
+_CROWDED_PIXELS = 90
 _RADII_PIXELS = (8, 16, 26, 38, 52, 70, 90, 115, 145, 180)
 _ANGLES = tuple(math.radians(degrees) for degrees in (0, 180, 90, 270, 45, 315, 135, 225))
 
@@ -30,13 +31,14 @@ class Point:
 def label_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Write each title at the nearest free place, joined by a line where that is far.
 
-    Fixes the axes' limits: places are found in pixels. Greedy from left to right. The last place tried is taken where none is free.
+    Fixes the axes' limits: places are found in pixels. Greedy, the
+    most crowded point first. The last place tried is taken where none is free.
     """
     renderer = FigureCanvasAgg(figure).get_renderer()
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     inside = axes.get_window_extent(renderer)
     taken = [_around_point(axes, point) for point in points]
-    for point in sorted(points, key=lambda point: (point.x, point.y, point.title)):
+    for point in sorted(points, key=lambda point: _crowding_key(axes, point, taken)):
         text = axes.annotate(
             point.title,
             (point.x, point.y),
@@ -52,6 +54,15 @@ def label_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         taken.append(box)
         text.set_position(((box.x0 + box.x1) / 2 - x, (box.y0 + box.y1) / 2 - y))
         _draw_leader(axes, x, y, box)
+
+
+def _crowding_key(axes: Axes, point: Point, taken: Sequence[Bbox]) -> tuple[int, float, float]:
+    x, y = axes.transData.transform((point.x, point.y)).tolist()
+    near = sum(
+        math.hypot((box.x0 + box.x1) / 2 - x, (box.y0 + box.y1) / 2 - y) < _CROWDED_PIXELS
+        for box in taken
+    )
+    return -near, x, y
 
 
 def _around_point(axes: Axes, point: Point) -> Bbox:

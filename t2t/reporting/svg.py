@@ -75,7 +75,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
     body = _scope_ids(body, name)
-    body = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", body)
+    body = re.sub(r"<[^>]+>", _shorten_numbers, body)
     body = re.sub(r"font: ([^;\"]*?px) [^;\"]*", r"font: \1 var(--sans)", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, variable)
@@ -83,7 +83,7 @@ def inline_svg(figure: Figure, name: str, label: str) -> str:
     width, height = (size * 72 for size in figure.get_size_inches())
     return (
         f'<svg role="img" aria-label="{_attribute(label)}" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" height="{height:.0f}">{body}</svg>'
+        f'width="{width:.0f}" height="{height:.0f}" style="--natural: {width:.0f}px">{body}</svg>'
     )
 
 
@@ -96,6 +96,10 @@ def _scope_ids(body: str, name: str) -> str:
     )
     body = re.sub(r"xlink:href=\"#", f'href="#{name}-', body)
     return body.replace("url(#", f"url(#{name}-")
+
+
+def _shorten_numbers(tag: re.Match[str]) -> str:
+    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
 
 
 def _attribute(text: str) -> str:

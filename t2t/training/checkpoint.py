@@ -50,7 +50,9 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             return torch.load(path, map_location="cpu", weights_only=True)
         warnings.warn(f"{path} is damaged (its SHA-256 is not {expected[:12]}...)", stacklevel=2)
     if stored:
-        raise CheckpointError(f"{folder}: every checkpoint is damaged; delete the folder to restart")
+        raise CheckpointError(
+            f"{folder}: every checkpoint is damaged; delete the folder to restart"
+        )
     return None
 
 

@@ -30,6 +30,8 @@ class AveragedModel:
     @torch.no_grad()
     def update(self) -> None:
         """Takes one step towards the model's present state."""
-        torch._foreach_lerp_(self._averaged, self._followed, 1 - self.decay)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            self._averaged, self._followed, 1 - self.decay
+        )
         for average, value in self._copied:
             average.copy_(value)

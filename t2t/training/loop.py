@@ -14,9 +14,9 @@ from t2t.errors import CheckpointError, Preempted, T2TError
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
 from t2t.training.journal import Journal
 from t2t.training.optim import set_learning_rate
-from t2t.training.record import JOURNAL
 from t2t.training.recipe import Recipe, learning_rate
-from t2t.training.step import TrainingState, mixed_inputs, reseed, train_step
+from t2t.training.record import JOURNAL
+from t2t.training.step import Preparation, TrainingState, reseed, train_step
 from t2t.training.stopping import StopRequest
 from t2t.training.validate import validate
 
@@ -31,13 +31,11 @@ class Diverged(T2TError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """The data of a run; mean and std are the training set's, per channel, in 0..1."""
+    """The data of a run, and what is done to a training batch."""
 
     train: ShardLoader
     val: ShardLoader
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    num_classes: int
+    preparation: Preparation
 
 
 @dataclass
@@ -64,7 +62,9 @@ class Fit:
         if stored is None:
             return
         if stored["digest"] != self.digest:
-            raise CheckpointError(f"{self.folder}: the checkpoint is another run's; delete the folder")
+            raise CheckpointError(
+                f"{self.folder}: the checkpoint is another run's; delete the folder"
+            )
         self.state.load_state_dict(stored["state"])
 
     def run(self, stop: StopRequest) -> None:
@@ -89,12 +89,14 @@ class Fit:
         recent: list[torch.Tensor] = []
         for batch in self.inputs.train.epoch(epoch, self.state.step % self.steps_per_epoch):
             reseed(self.seed, self.state.step)
-            pixels, targets = mixed_inputs(
-                batch, self.recipe, self.inputs.num_classes, self.seed, self.state.step, self.device
+            pixels, targets = self.inputs.preparation(
+                batch,
+                seed=self.seed,
+                epoch=epoch,
+                step=self.state.step % self.steps_per_epoch,
+                device=self.device,
             )
-            recent.append(
-                train_step(self.state, pixels, targets, self.inputs.mean, self.inputs.std)
-            )
+            recent.append(train_step(self.state, pixels, targets))
             images += len(batch.labels)
             bar.update()
             if len(recent) == _LOG_EVERY_STEPS or stop:
@@ -116,7 +118,8 @@ class Fit:
 
     def _show(self, bar: tqdm, images_per_s: float) -> None:
         bar.set_postfix_str(
-            f"loss {self._mean_loss():.3f}, top-1 {self.top1_pct:.1f} %, {images_per_s:,.0f} images/s"
+            f"loss {self._mean_loss():.3f}, top-1 {self.top1_pct:.1f} %, "
+            f"{images_per_s:,.0f} images/s"
         )
 
     def _collect(self, recent: list[torch.Tensor], lr: float) -> None:
@@ -135,8 +138,9 @@ class Fit:
         return self.state.loss_sum / steps
 
     def _end_epoch(self, epoch: int, lr: float, images_per_s: float, bar: tqdm) -> None:
+        preparation = self.inputs.preparation
         average, raw = (
-            validate(model, self.inputs.val, self.device, self.inputs.mean, self.inputs.std)
+            validate(model, self.inputs.val, self.device, preparation.mean, preparation.std)
             for model in (self.state.average.module, self.state.model)
         )
         metrics: dict[str, Any] = {

@@ -34,7 +34,7 @@ class Recipe:
         1 / (1 - decay) steps, at this share of the run, so that a short run does not keep its
         initial weights.
     crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop; flip_prob: of the
-        horizontal flip.
+        horizontal flip; erase_prob: of random erasing by noise.
     """
 
     epochs: int
@@ -57,6 +57,7 @@ class Recipe:
     crop_scale: tuple[float, float]
     crop_ratio: tuple[float, float]
     flip_prob: float
+    erase_prob: float
 
     def __post_init__(self):
         for key in ("epochs", "batch_size"):
@@ -64,7 +65,10 @@ class Recipe:
         for key in ("cooldown_epochs", "warmup_epochs"):
             _require(getattr(self, key) >= 0, key, "at least 0", getattr(self, key))
         _require(
-            self.warmup_epochs < self.epochs, "warmup_epochs", "less than epochs", self.warmup_epochs
+            self.warmup_epochs < self.epochs,
+            "warmup_epochs",
+            "less than epochs",
+            self.warmup_epochs,
         )
         _require(_finite(self.lr) and self.lr > 0, "lr", "greater than 0", self.lr)
         for key in ("warmup_lr", "min_lr"):
@@ -73,7 +77,7 @@ class Recipe:
         for key in ("weight_decay", "mixup_alpha", "cutmix_alpha"):
             value = getattr(self, key)
             _require(_finite(value) and value >= 0, key, "at least 0", value)
-        for key in ("mix_prob", "mix_switch_prob", "flip_prob"):
+        for key in ("mix_prob", "mix_switch_prob", "flip_prob", "erase_prob"):
             value = getattr(self, key)
             _require(0 <= value <= 1, key, "between 0 and 1", value)
         for key in ("drop_path", "label_smoothing", "ema_decay"):

@@ -26,7 +26,7 @@ _SHOWN = (
 def record_run(
     workspaces: Path, resolved: Mapping[str, Any], tags: Mapping[str, str], shards: Path
 ) -> None:
-    """Leaves a run's name, parameters, tags and data sets in its workspace; the first record stands.
+    """Leaves a run's name, parameters, tags and data sets in its workspace, once.
 
     resolved: the content of the run's config.json.
     """

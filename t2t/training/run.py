@@ -12,16 +12,18 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from t2t.data.augment import ErasePolicy
 from t2t.data.loader import CropPolicy, ShardLoader
+from t2t.data.mixing import MixPolicy
 from t2t.models import create
 from t2t.training.checkpoint import delete_checkpoints
 from t2t.training.ema import AveragedModel
 from t2t.training.journal import read_journal
 from t2t.training.loop import Fit, Inputs
 from t2t.training.optim import adamw
-from t2t.training.record import record_run
 from t2t.training.recipe import Recipe, averaging_decay
-from t2t.training.step import Precision, TrainingState, reseed
+from t2t.training.record import record_run
+from t2t.training.step import Precision, Preparation, TrainingState, reseed
 from t2t.training.stopping import stop_on_signal
 from t2t.training.workspace import (
     is_finished,
@@ -80,9 +82,10 @@ def train_run(
 ) -> None:
     """Trains, or continues, or finds finished, and puts the run's files into `out`.
 
-    shards: the folder of the two shards. Files: ema.safetensors and raw.safetensors (weights), metrics.jsonl (a line per epoch), and
-    config.json. They depend on nothing but the configuration, the shards, the code and the kind of
-    machine. `tags` are shown by trackers and change nothing.
+    shards: the folder of the two shards. The files are ema.safetensors and raw.safetensors
+    (weights), metrics.jsonl (a line per epoch), and config.json. They depend on nothing but the
+    configuration, the shards, the code and the kind of machine. `tags` are shown by trackers and
+    change nothing.
     """
     torch.set_num_threads(config.cpu_threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -115,10 +118,17 @@ def _inputs(config: RunConfig, shards: Path) -> Inputs:
         drop_last=True,
     )
     val = validation_loader(shards)
-    manifest = train.manifest
-    return Inputs(
-        train, val, manifest.channel_mean, manifest.channel_std, num_classes=len(train.classes)
+    preparation = Preparation(
+        mix=MixPolicy(
+            recipe.mixup_alpha, recipe.cutmix_alpha, recipe.mix_switch_prob, recipe.mix_prob
+        ),
+        erasing=ErasePolicy(recipe.erase_prob),
+        label_smoothing=recipe.label_smoothing,
+        num_classes=len(train.classes),
+        mean=tuple(train.manifest.channel_mean),
+        std=tuple(train.manifest.channel_std),
     )
+    return Inputs(train, val, preparation)
 
 
 def validation_loader(shards: Path) -> ShardLoader:
@@ -140,9 +150,9 @@ def _resolved(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
     resolved["overrides"] = {"drop_path_rate": config.recipe.drop_path, **config.overrides}
     resolved |= {
         "image_size": inputs.train.manifest.image_size,
-        "num_classes": inputs.num_classes,
-        "channel_mean": list(inputs.mean),
-        "channel_std": list(inputs.std),
+        "num_classes": inputs.preparation.num_classes,
+        "channel_mean": list(inputs.preparation.mean),
+        "channel_std": list(inputs.preparation.std),
     }
     return resolved
 
@@ -164,9 +174,7 @@ def _fit(
         adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas),
         Precision(device),
     )
-    return Fit(
-        state, recipe, inputs, config.seed, resolved["digest"], folder, config.label, device
-    )
+    return Fit(state, recipe, inputs, config.seed, resolved["digest"], folder, config.label, device)
 
 
 def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from t2t.data.augment import normalize
+from t2t.data.augment import ErasePolicy, draw_erasing, erase, normalize
 from t2t.data.loader import Batch
-from t2t.data.mixing import draw_mix, mix_images, soft_targets
+from t2t.data.mixing import MixPolicy, draw_mix, mix_images, soft_targets
 from t2t.training.ema import AveragedModel
-from t2t.training.recipe import Recipe
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Precision:
 
 @dataclass
 class TrainingState:
-    """Everything that a later step depends on; with (seed, step) it determines the rest of a run."""
+    """Everything that a later step depends on, but for the seed and the data."""
 
     model: nn.Module
     average: AveragedModel
@@ -73,43 +72,50 @@ def reseed(seed: int, step: int, rank: int = 0) -> None:
     torch.manual_seed(int(words[0]) >> 1)
 
 
-def mixed_inputs(
-    batch: Batch, recipe: Recipe, num_classes: int, seed: int, step: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (B, 3, H, W) uint8 and soft targets (B, num_classes), mixed as the recipe says."""
-    images = batch.images.to(device, non_blocking=True)
-    labels = batch.labels.to(device, non_blocking=True)
-    height, width = images.shape[-2:]
-    draw = draw_mix(
-        seed,
-        step,
-        height=height,
-        width=width,
-        mixup_alpha=recipe.mixup_alpha,
-        cutmix_alpha=recipe.cutmix_alpha,
-        prob=recipe.mix_prob,
-        switch_prob=recipe.mix_switch_prob,
-    )
-    targets = soft_targets(labels, num_classes, smoothing=recipe.label_smoothing, lam=draw.lam)
-    return mix_images(images, draw), targets
+@dataclass(frozen=True)
+class Preparation:
+    """Turns a loaded batch into what the network sees, in the order of the paper's code:
+    mixing on uint8, normalisation, erasing. mean, std: per channel, for values in 0..1."""
+
+    mix: MixPolicy
+    erasing: ErasePolicy
+    label_smoothing: float
+    num_classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(
+        self, batch: Batch, *, seed: int, epoch: int, step: int, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (B, 3, H, W) float32 and soft targets (B, num_classes), on `device`.
+
+        step: counted from the epoch's first.
+        """
+        images = batch.images.to(device, non_blocking=True)
+        labels = batch.labels.to(device, non_blocking=True)
+        size = {"height_px": images.shape[-2], "width_px": images.shape[-1]}
+        draw = draw_mix(self.mix, seed=seed, epoch=epoch, step=step, **size)
+        targets = soft_targets(labels, self.num_classes, self.label_smoothing, draw)
+        images = normalize(mix_images(images, draw), self.mean, self.std)
+        if self.erasing.prob == 0:
+            return images, targets
+        where = {"seed": seed, "epoch": epoch, "indices": batch.indices.numpy()}
+        return erase(images, draw_erasing(self.erasing, **where, **size), **where), targets
 
 
 def train_step(
     state: TrainingState,
     images: torch.Tensor,
     targets: torch.Tensor,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
 ) -> torch.Tensor:
     """One AdamW step and one step of the average; returns the batch's mean loss on the device.
 
-    images: (B, 3, H, W) uint8; targets: (B, classes), rows summing to 1; mean, std: per channel,
-    for values in 0..1.
+    images: (B, 3, H, W) float32; targets: (B, classes), rows summing to 1.
     """
     scaler = state.precision.scaler
     state.optimizer.zero_grad(set_to_none=True)
     with state.precision.autocast():
-        logits = state.model(normalize(images, mean, std))
+        logits = state.model(images)
         loss = nn.functional.cross_entropy(logits.float(), targets)
     scaler.scale(loss).backward()
     scaler.step(state.optimizer)

@@ -33,18 +33,22 @@ def run_digest(config: Mapping[str, Any], shards: Mapping[str, str]) -> str:
     The code is every module of this package that the process has loaded, and torch's version;
     import all that decides the result before calling.
     """
-    content = {"config": config, "shards": shards, "code": _code_hashes(), "torch": torch.__version__}
+    content = {
+        "config": config,
+        "shards": shards,
+        "code": _code_hashes(),
+        "torch": torch.__version__,
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _code_hashes() -> dict[str, str]:
     package = __name__.partition(".")[0]
-    sources = {
-        name: Path(module.__file__)
+    return {
+        name: file_sha256(Path(module.__file__))
         for name, module in sys.modules.items()
-        if name.partition(".")[0] == package and getattr(module, "__file__", None)
+        if name.partition(".")[0] == package and module.__file__
     }
-    return {name: file_sha256(path) for name, path in sources.items()}
 
 
 def workspace_of(workspaces: Path, digest: str) -> Path:
@@ -90,7 +94,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def seal_result(folder: Path, partial: Path) -> None:
-    """Makes the finished files in `partial` the result of the run in `folder`, with their hashes."""
+    """Makes the finished files in `partial` the result of the run in `folder`."""
     hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
     write_json(partial / _SEAL, hashes)
     for path in partial.iterdir():
@@ -113,4 +117,3 @@ def publish_result(folder: Path, out: Path) -> None:
         if not source.is_file() or file_sha256(source) != digest:
             raise CheckpointError(f"{source}: damaged; delete {folder} to train this run again")
         shutil.copyfile(source, out / name)
-

@@ -4,9 +4,7 @@ A stage asks for the parts it declares in dvc.yaml and sees no other. `pipelines
 the whole file.
 """
 
-import dataclasses
 import difflib
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,7 +16,6 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent
 
 from t2t.errors import ConfigError
-from t2t.training.recipe import Recipe, RecipeError
 
 MAX_BYTES = 1 << 20
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -26,76 +23,14 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Part = TypeVar("Part")
 
 
-class _Part(BaseModel):
+class ParamsPart(BaseModel):
+    """A part of the file: strict types, frozen, no key it does not know."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class DataParams(_Part):
-    """`scales.<scale>.data`: the data set, and how validation images are set aside."""
-
-    source: Name
-    split_seed: Annotated[int, Field(ge=0)]
-    val_fraction: Annotated[float, Field(gt=0, lt=1)]
-
-
-class ShardParams(_Part):
-    """`scales.<scale>.shards`: the stored images; crop_pct is the centre crop's share of a side."""
-
-    image_size: Annotated[int, Field(ge=16, multiple_of=16)]
-    crop_pct: Annotated[float, Field(gt=0, le=1)]
-
-
-class ModelScale(_Part):
-    """`scales.<scale>.model`: by how much every network is shrunk; 1 is the paper's size."""
-
-    width_factor: Annotated[float, Field(gt=0, le=1)]
-    depth_factor: Annotated[float, Field(gt=0, le=1)]
-
-
-class RowModel(_Part):
-    """`rows.<row>.model`: the file in t2t/models, the variant in its table, and what to override."""
-
-    backbone: Name
-    variant: Name
-    overrides: dict[str, bool | int | float | str] = {}
-
-
-class Paper(_Part):
-    """`rows.<row>.paper`: the paper's figures; null where it has none."""
-
-    table: Annotated[int, Field(ge=1, le=7)]
-    block: str
-    top1_pct: Annotated[float, Field(ge=0, le=100)] | None
-    params_m: Annotated[float, Field(gt=0)] | None
-    macs_g: Annotated[float, Field(gt=0)] | None
-    delta_pct: Annotated[float, Field(ge=-100, le=100)] | None
-
-
-class Row(_Part):
-    """`rows.<row>`: one line of the table."""
-
-    title: Annotated[str, Field(min_length=1, max_length=80)]
-    model: RowModel
-    train: dict[str, Any]
-    baseline: Name | None
-    paper: Paper | None
-
-
-class Scale(_Part):
-    """`scales.<scale>`: data, size and length of every run at this scale."""
-
-    description: str
-    checks_claims: bool
-    data: DataParams
-    shards: ShardParams
-    model: ModelScale
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-    cpu_threads: Annotated[int, Field(ge=1)]
-    train: dict[str, Any]
-
-
 class Params:
-    """A parsed params.yaml; `part` and `recipe` validate what is asked for.
+    """A parsed params.yaml; `part` validates what is asked for.
 
     Raises ConfigError, one line with file, line, key, what is wrong and what is allowed.
     """
@@ -106,7 +41,7 @@ class Params:
 
     def part(self, key: str, schema: type[Part] | Any) -> Part:
         """The value at the dotted `key`, validated as `schema`."""
-        return self._validated(key, schema, self.value(key))
+        return self.validated(key, schema, self.value(key))
 
     def value(self, key: str) -> Any:
         """The plain value at the dotted `key`."""
@@ -115,34 +50,11 @@ class Params:
             if not isinstance(node, Mapping) or name not in node:
                 there = ".".join(names[: done + 1])
                 known = list(node) if isinstance(node, Mapping) else []
-                raise self.error(there, f"missing{_suggest(name, known)}")
+                raise self.error(there, f"missing{suggest(name, known)}")
             node = node[name]
         return node
 
-    def recipe(self, scale: str, row: str | None = None) -> Recipe:
-        """`recipe`, changed by `scales.<scale>.train`, changed by `rows.<row>.train`."""
-        places = ["recipe", f"scales.{scale}.train"] + ([f"rows.{row}.train"] if row else [])
-        known = [field.name for field in dataclasses.fields(Recipe)]
-        merged: dict[str, Any] = {}
-        origin: dict[str, str] = {}
-        for place in places:
-            layer = self.part(place, dict[str, Any])
-            for name, value in layer.items():
-                if name not in known:
-                    raise self.error(f"{place}.{name}", f"unknown key{_suggest(name, known)}")
-                merged[name] = tuple(value) if isinstance(value, list) else value
-                origin[name] = f"{place}.{name}"
-        for name, kind in typing.get_type_hints(Recipe).items():
-            place = origin.get(name, f"recipe.{name}")
-            if name not in merged:
-                raise self.error(place, "missing")
-            self._validated(place, kind, merged[name])
-        try:
-            return Recipe(**merged)
-        except RecipeError as error:
-            raise self.error(origin[error.key], error.problem) from None
-
-    def _validated(self, key: str, schema: Any, value: Any) -> Any:
+    def validated(self, key: str, schema: Any, value: Any) -> Any:
         try:
             return TypeAdapter(schema).validate_python(value, strict=True)
         except ValidationError as error:
@@ -162,8 +74,10 @@ class Params:
             return self.error(place, _problem(first))
         for name in names[:-1]:
             schema = schema.model_fields[name].annotation
-            schema = next((s for s in getattr(schema, "__args__", ()) if s is not type(None)), schema)
-        return self.error(place, f"unknown key{_suggest(names[-1], schema.model_fields)}")
+            schema = next(
+                (s for s in getattr(schema, "__args__", ()) if s is not type(None)), schema
+            )
+        return self.error(place, f"unknown key{suggest(names[-1], schema.model_fields)}")
 
 
 def _problem(first: Mapping[str, Any]) -> str:
@@ -173,7 +87,7 @@ def _problem(first: Mapping[str, Any]) -> str:
     return f"{message}, got {first['input']!r}"
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""

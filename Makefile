@@ -1,0 +1,34 @@
+# Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
+in := .venv/bin/python -m pipelines.environment
+
+.PHONY: help setup repro test check ui track lock
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:  ## system packages, .venv from requirements.lock
+	@sh scripts/setup.sh
+
+repro: setup  ## rebuild what is stale of the graph, print the table
+	$(in) python -m pipelines.check
+	$(in) dvc repro
+	@$(in) python -m pipelines.show
+
+test: setup  ## every test
+	$(in) pytest
+
+check: setup  ## lint, types, layers, lock file
+	$(in) ruff check .
+	$(in) ruff format --check .
+	$(in) toml-sort --check pyproject.toml
+	$(in) basedpyright
+	$(in) lint-imports
+	sh scripts/check_lock.sh
+
+ui:  ## MLflow on http://127.0.0.1:5000
+	$(in) mlflow ui --host 127.0.0.1 --port 5000
+
+track:  ## deliver to MLflow what it has not got yet
+	$(in) python -m pipelines.track
+
+lock: setup  ## resolve pyproject.toml into requirements.lock
+	sh scripts/check_lock.sh --write

@@ -1,0 +1,43 @@
+"""Whole rows and scales of params.yaml, as the check of the file and the report see them."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from pipelines.params.data import DataParams, ShardParams
+from pipelines.params.reader import Name, ParamsPart
+from pipelines.params.training import CpuThreads, ModelScale, RowModel, Seeds
+
+
+class Paper(ParamsPart):
+    """`rows.<row>.paper`: the paper's figures as printed; `paper: null` where it has none."""
+
+    table: Annotated[int, Field(ge=1, le=7)]
+    block: str
+    top1_pct: Annotated[float, Field(ge=0, le=100)]
+    params_m: Annotated[float, Field(gt=0)]
+    macs_g: Annotated[float, Field(gt=0)]
+    delta_pct: Annotated[float, Field(ge=-100, le=100)] | None
+
+
+class Row(ParamsPart):
+    """`rows.<row>`: one line of the table."""
+
+    title: Annotated[str, Field(min_length=1, max_length=80)]
+    model: RowModel
+    train: dict[str, Any]
+    baseline: Name | None
+    paper: Paper | None
+
+
+class Scale(ParamsPart):
+    """`scales.<scale>`: data, size and length of every run at this scale."""
+
+    description: str
+    checks_claims: bool
+    data: DataParams
+    shards: ShardParams
+    model: ModelScale
+    seeds: Seeds
+    cpu_threads: CpuThreads
+    train: dict[str, Any]

@@ -1,0 +1,170 @@
+"""Reading a .beton with FFCV's loader, its JIT off, its thread guarded, its draws our own.
+
+Import this after `t2t.data.ffcv_import.import_ffcv`, which keeps FFCV's import cheap.
+"""
+
+import threading
+import time
+import warnings
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from queue import Empty, Full
+from typing import Any
+
+import numpy as np
+import torch
+from ffcv.fields.basics import IntDecoder
+from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+from ffcv.loader import Loader
+from ffcv.loader.epoch_iterator import EpochIterator
+from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.compiler import Compiler
+from numpy.typing import NDArray
+
+from t2t.data.crops import Renderer
+from t2t.data.thread_engine import Frames
+from t2t.data.types import Pixels
+from t2t.errors import DataError
+
+POLL_S = 0.1
+JOIN_S = 2.0
+
+
+class SeededDecoder(SimpleRGBImageDecoder):
+    """Crops, resizes and flips by draws that depend on (seed, epoch, sample index) alone."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        super().__init__()
+        self.renderer = renderer
+
+    def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, AllocationQuery]:
+        shape, dtype = (self.renderer.size_px, self.renderer.size_px, 3), np.dtype("u1")
+        state = replace(previous_state, jit_mode=True, shape=shape, dtype=dtype)
+        return state, AllocationQuery(shape, dtype)
+
+    def generate_code(self) -> Any:
+        read: Any = self.memory_read
+
+        def stored(index: int, metadata: Any, storage: Any) -> Pixels:
+            record = metadata[index]
+            shape = int(record["height"]), int(record["width"]), 3
+            return read(record["data_ptr"], storage).reshape(shape)
+
+        def decode(indices: Any, destination: Pixels, metadata: Any, storage: Any) -> Pixels:
+            epoch = threading.current_thread()
+            assert isinstance(epoch, GuardedEpoch)
+
+            def fill(rows: NDArray[np.int64]) -> None:
+                images = [stored(index, metadata, storage) for index in indices[rows]]
+                out = destination[rows[0] : rows[-1] + 1]
+                self.renderer.render(out, epoch.epoch, indices[rows], images)
+
+            parts = np.array_split(np.arange(len(indices)), min(epoch.workers, len(indices)))
+            list(epoch.pool.map(fill, parts))
+            return destination[: len(indices)]
+
+        return decode
+
+
+class GuardedEpoch(EpochIterator):
+    """FFCV's epoch thread, with its failures told to the reader and its end awaited.
+
+    FFCV's own lets the reader wait for ever when the thread fails, sets torch's thread count anew,
+    and stays blocked on its queue when the reader leaves early.
+    """
+
+    def __init__(
+        self, loader: Loader, chunks: list[NDArray[np.int64]], epoch: int, workers: int
+    ) -> None:
+        self.epoch, self.workers, self.num_batches = epoch, workers, len(chunks)
+        self.failure: BaseException | None = None
+        self.pool = ThreadPoolExecutor(workers, thread_name_prefix="t2t-ffcv")
+        order: Any = np.concatenate(chunks)
+        super().__init__(loader, order)
+
+    def run(self) -> None:
+        try:
+            for number, indices in enumerate(self.iter_ixes):
+                slot = number % (self.loader.batches_ahead + 2)
+                result = self.run_pipeline(number, indices, slot, None)
+                while not self.terminate_event.is_set():
+                    try:
+                        self.output_queue.put(result, timeout=POLL_S)
+                        break
+                    except Full:
+                        continue
+                if self.terminate_event.is_set():
+                    return
+        except BaseException as error:
+            self.failure = error
+
+    def results(self, path: Path, stall_timeout_s: float) -> Iterator[tuple]:
+        """Each batch's buffers, to be copied before the next is taken.
+
+        Raises DataError when the thread failed, or gave nothing for `stall_timeout_s` seconds.
+        """
+        for number in range(self.num_batches):
+            yield self._take(number, path, time.monotonic() + stall_timeout_s)
+
+    def _take(self, number: int, path: Path, deadline: float) -> tuple:
+        while True:
+            alive = self.is_alive()
+            try:
+                return self.output_queue.get(timeout=POLL_S)
+            except Empty:
+                if not alive:
+                    raise DataError(
+                        f"{path}: reading batch {number} of epoch {self.epoch} failed "
+                        f"({self.failure!r}); check the shard and its disk"
+                    ) from self.failure
+                if time.monotonic() > deadline:
+                    raise DataError(
+                        f"{path}: reading batch {number} of epoch {self.epoch} stalled; "
+                        "check the shard's disk"
+                    ) from None
+
+    def shut(self) -> None:
+        """Stop the threads and wait for them; a stalled one is given up after some seconds."""
+        self.terminate_event.set()
+        self.join(JOIN_S)
+        self.pool.shutdown(wait=not self.is_alive(), cancel_futures=True)
+        self.close()
+
+
+class FFCVEngine:
+    """One FFCV loader, kept for life, that reads any order of samples."""
+
+    def __init__(
+        self, path: Path, renderer: Renderer, batch_size: int, workers: int, stall_timeout_s: float
+    ) -> None:
+        self.path, self.workers, self.stall_timeout_s = path, workers, stall_timeout_s
+        threads, jit = torch.get_num_threads(), Compiler.is_enabled
+        try:
+            Compiler.set_enabled(False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.loader = Loader(
+                    str(path),
+                    batch_size=batch_size,
+                    num_workers=1,
+                    os_cache=True,
+                    seed=0,
+                    drop_last=False,
+                    pipelines={"image": [SeededDecoder(renderer)], "label": [IntDecoder()]},
+                )
+        finally:
+            Compiler.set_enabled(jit)
+            torch.set_num_threads(threads)
+
+    def batches(self, epoch: int, chunks: list[NDArray[np.int64]]) -> Generator[Frames, None, None]:
+        """Images (B, S, S, 3) uint8 and labels (B,) int64 of each chunk of sample indices."""
+        if not chunks:
+            return
+        running = GuardedEpoch(self.loader, chunks, epoch, self.workers)
+        try:
+            for images, labels in running.results(self.path, self.stall_timeout_s):
+                yield images.copy(), labels[:, 0].copy()
+        finally:
+            running.shut()

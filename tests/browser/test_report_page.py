@@ -1,0 +1,181 @@
+"""The report in a real browser, opened from its file."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from t2t.reporting.page import write_report
+from tests.reporting.synthetic import DIGITS, many_rows, table_7, write_results
+
+pytestmark = pytest.mark.browser
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed (apt-get install -y chromium)")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory) -> dict[str, Path]:
+    made = {}
+    for name, rows in (("small", table_7()), ("large", many_rows(40))):
+        folder = tmp_path_factory.mktemp(name)
+        write_report(write_results(folder / "in", rows).collect(), folder)
+        made[name] = folder / "index.html"
+    return made
+
+
+@pytest.fixture
+def open_page(browser, reports):
+    """Opens a report; fails the test on any console message, error or outside request."""
+    pages, trouble = [], []
+
+    def open_report(name: str, *, width: int = 1280, scheme: str = "light", fragment: str = ""):
+        address = reports[name].as_uri()
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        pages.append(page)
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+
+        def check(request):
+            if not request.url.startswith((address, "data:")):
+                trouble.append(request.url)
+
+        page.on("request", check)
+        page.goto(address + fragment, wait_until="load")
+        return page
+
+    yield open_report
+    for page in pages:
+        page.close()
+    assert trouble == []
+
+
+def shown_rows(page) -> list[str]:
+    return page.eval_on_selector_all("#Ablation tr[data-row]", "rows => rows.map(r => r.id)")
+
+
+@pytest.mark.parametrize("name", ["small", "large"])
+def test_every_row_is_there_and_visible(open_page, name):
+    page = open_page(name)
+    rows = list(table_7() if name == "small" else many_rows(40))
+    assert sorted(shown_rows(page)) == sorted(rows)
+    assert all(page.locator(f"#{row}").is_visible() for row in rows)
+    assert page.locator("#Scale").inner_text().startswith(f"Scale {DIGITS.name}: ")
+
+
+def test_columns_sort_by_keyboard_and_return(open_page):
+    page = open_page("small")
+    given = shown_rows(page)
+    heading = page.locator("th[data-name='Top-1, %: ours']")
+    heading.locator("button").focus()
+
+    page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    descending = shown_rows(page)
+    values = page.eval_on_selector_all(
+        "#Ablation tr[data-row] td:nth-child(2)", "cells => cells.map(c => c.dataset.value)"
+    )
+    assert [float(x) for x in values[:-1]] == sorted(map(float, values[:-1]), reverse=True)
+    assert (values[-1], descending[-1]) == ("", "vit_small")
+    assert page.locator("#SortStatus").inner_text() == "Sorted by Top-1, %: ours, descending."
+
+    page.keyboard.press("Space")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert shown_rows(page) == [*descending[-2::-1], "vit_small"]
+
+    page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "none"
+    assert shown_rows(page) == given
+
+
+def test_only_one_column_is_sorted_at_a_time(open_page):
+    page = open_page("small")
+    page.locator("th[data-name='Parameters, M: paper'] button").click()
+    page.locator("th[data-name='row'] button").click()
+    assert page.locator("th[aria-sort=ascending], th[aria-sort=descending]").count() == 1
+    expected = "c_14", "t_14", "14", "14_wo_t2t", "14_wide"
+    assert shown_rows(page) == [*(f"t2t_vit_{end}" for end in expected), "vit_small"]
+
+
+@pytest.mark.parametrize("name", ["small", "large"])
+@pytest.mark.parametrize("width", [380, 768, 1280])
+def test_page_never_scrolls_sideways(open_page, name, width):
+    page = open_page(name, width=width)
+    page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width == 380:
+        region = page.locator("[role=region]")
+        assert region.evaluate("e => e.scrollWidth > e.clientWidth")
+        region.evaluate("e => { e.scrollLeft = 200; }")
+        row = page.locator("#Ablation tr[data-row] th").first
+        assert row.evaluate("e => e.getBoundingClientRect().left >= 0")
+
+
+def luminance(colour: str) -> float:
+    channels = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_scheme_with_enough_contrast(open_page, scheme):
+    page = open_page("small", scheme=scheme)
+    ground = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert (ground > 0.5) == (scheme == "light")
+    for selector, property_name in (
+        ("h1", "color"),
+        ("td.paper", "color"),
+        ("#Ablation .detail", "color"),
+        ("figcaption a", "color"),
+        ("figure svg text", "fill"),
+    ):
+        found = page.locator(selector).first.evaluate(
+            "(e, name) => getComputedStyle(e)[name]", property_name
+        )
+        light, dark = sorted([luminance(found), ground], reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (selector, found)
+
+
+def test_link_to_a_rows_details_opens_them(open_page):
+    page = open_page("small", fragment="#Details-t2t_vit_14")
+    assert page.locator("#Details-t2t_vit_14").get_attribute("open") is not None
+    page.locator("#t2t_vit_c_14 th a").click()
+    page.wait_for_function("document.getElementById('Details-t2t_vit_c_14').open")
+
+
+def test_first_tab_stop_leads_to_the_table(open_page):
+    page = open_page("small")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#Results"
+
+
+def test_readers_find_landmarks_captions_and_picture_names(open_page):
+    page = open_page("small")
+    assert page.get_by_role("main").count() == 1
+    assert page.get_by_role("navigation", name="On this page").count() == 1
+    assert page.get_by_role("img").count() == page.locator("svg").count() == 10
+    assert page.locator("svg:not([aria-label])").count() == 0
+    assert page.locator("table:not(:has(caption))").count() == 0
+    assert page.get_by_role("rowheader", name="T2T-ViT_t-14").count() == 1

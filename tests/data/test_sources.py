@@ -1,0 +1,114 @@
+"""The digits source, written down and read back."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from t2t.data.sources import ArraySplit, digits, leaked_images, open_prepared, prepare
+from t2t.errors import ConfigError, DataError
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_digits_holds_every_scan_once_split_by_class():
+    source = digits(split_seed=0, val_fraction=0.2)
+    train, val = source.split("train"), source.split("val")
+    assert (len(train), len(val), source.classes) == (1437, 360, tuple("0123456789"))
+    ours = sorted(
+        (label, image.tobytes())
+        for part in (train, val)
+        for image, label in map(part.__getitem__, range(len(part)))
+    )
+    raw = load_digits()
+    scaled = (raw.images * 255 / 16).round().astype(np.uint8)
+    assert ours == sorted((int(y), x.tobytes()) for x, y in zip(scaled, raw.target, strict=True))
+    share = np.bincount(val.labels) / np.bincount(raw.target)
+    assert np.abs(share - 0.2).max() < 0.01
+
+
+def test_prepare_gives_equal_bytes_and_the_seed_matters(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        prepare("digits", tmp_path / name, split_seed=seed, val_fraction=0.2)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert contents(tmp_path / "a") != contents(tmp_path / "c")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+
+
+def test_open_prepared_gives_what_was_prepared(prepared):
+    source, again = digits(split_seed=3, val_fraction=0.2), open_prepared(prepared)
+    assert again.fingerprint == source.fingerprint and again.classes == source.classes
+    image, label = again.split("val")[5]
+    assert isinstance(image, Image.Image)
+    assert (np.asarray(image) == source.split("val").images[5]).all()
+    assert label == source.split("val").labels[5]
+    with pytest.raises(ConfigError, match="no split 'test'"):
+        again.split("test")
+
+
+def test_fingerprint_covers_pixels_and_labels():
+    base = digits(split_seed=0, val_fraction=0.2)
+    pixels, labels = digits(split_seed=0, val_fraction=0.2), digits(split_seed=0, val_fraction=0.2)
+    pixels.split("val").images[0, 0, 0] ^= 1
+    labels.split("val").labels[0] ^= 1
+    assert len({base.fingerprint, pixels.fingerprint, labels.fingerprint}) == 3
+
+
+def test_prepare_replaces_what_is_there_and_fails_without_a_trace(tmp_path, monkeypatch):
+    out = tmp_path / "digits"
+    prepare("digits", out, split_seed=0, val_fraction=0.2)
+    before = contents(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+        with pytest.raises(OSError, match="no space"):
+            prepare("digits", out, split_seed=1, val_fraction=0.2)
+    assert contents(out) == before and [path.name for path in tmp_path.iterdir()] == ["digits"]
+    prepare("digits", out, split_seed=1, val_fraction=0.2)
+    assert contents(out) != before
+
+
+def test_leaked_images_are_counted_by_pixels():
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 4, 4), dtype=np.uint8)
+    train = ArraySplit(pixels[:4], np.zeros(4, np.int64))
+    val = ArraySplit(np.stack([pixels[1], pixels[5], pixels[1]]), np.ones(3, np.int64))
+    assert leaked_images(train, val) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source_name": "mnist"}, "unknown source 'mnist'; there are digits"),
+        ({"val_fraction": 0.0}, "val_fraction"),
+        ({"val_fraction": 1.0}, "val_fraction"),
+    ],
+)
+def test_bad_arguments_are_named(tmp_path, arguments, message):
+    given = {"source_name": "digits", "val_fraction": 0.2} | arguments
+    with pytest.raises(ConfigError, match=message):
+        prepare(out_dir=tmp_path / "x", split_seed=0, **given)
+
+
+def test_open_prepared_names_the_damaged_file(tmp_path):
+    out = tmp_path / "digits"
+
+    def expect(problem: str) -> None:
+        with pytest.raises(DataError, match=problem):
+            open_prepared(out)
+        prepare("digits", out, split_seed=0, val_fraction=0.2)
+
+    expect("manifest.json: missing; prepare the data first")
+    (out / "manifest.json").write_text("{")
+    expect("manifest.json: unreadable")
+    (out / "manifest.json").write_text("[]")
+    expect("manifest.json: unreadable")
+    (out / "manifest.json").write_text('{"format_version": 9}')
+    expect("manifest.json: format 9")
+    (out / "labels_val.npy").unlink()
+    expect("labels_val.npy: missing")
+    damaged = bytearray((out / "images_train.npy").read_bytes())
+    damaged[1000] ^= 1
+    (out / "images_train.npy").write_bytes(damaged)
+    expect("images_train.npy: damaged")
+    assert open_prepared(out).name == "digits"
