@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,37 +44,29 @@ def write_shard(
     """
     _check_arguments(image_size, crop_pct, write_mode)
     survey = _survey(samples, split, classes, image_size, crop_pct)
+    stored: dict[str, Any] = {"image_size": image_size, "crop_pct": float(crop_pct)}
     partial = partial_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_beton(
-            samples,
-            partial,
-            image_size=image_size,
-            crop_pct=crop_pct,
-            stall_timeout_s=stall_timeout_s,
-        )
+        write_beton(samples, partial, **stored, stall_timeout_s=stall_timeout_s)
         _check_written(partial, survey, image_size)
-        manifest = ShardManifest(
-            format_version=MANIFEST_VERSION,
-            split=split,
-            num_samples=int(survey.counts.sum()),
-            classes=tuple(classes),
-            counts=tuple(survey.counts.tolist()),
-            image_size=image_size,
-            crop_pct=float(crop_pct),
-            write_mode=write_mode,
-            source_fingerprint=source_fingerprint,
-            channel_mean=survey.channel_mean(),
-            channel_std=survey.channel_std(),
-            pixels_sha256=survey.digest.hexdigest(),
-            sha256=sha256_file(partial),
-            bytes=partial.stat().st_size,
-        )
-        manifest_path(path).unlink(missing_ok=True)
-        commit(partial, path)
+        given = {"split": split, "classes": tuple(classes), "write_mode": write_mode}
+        facts = stored | given | survey.facts() | {"source_fingerprint": source_fingerprint}
+        return _commit_shard(partial, path, facts)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _commit_shard(partial: Path, path: Path, facts: dict[str, Any]) -> ShardManifest:
+    manifest = ShardManifest(
+        **facts,
+        format_version=MANIFEST_VERSION,
+        sha256=sha256_file(partial),
+        bytes=partial.stat().st_size,
+    )
+    # Between the two renames the shard has no manifest, never another shard's.
+    manifest_path(path).unlink(missing_ok=True)
+    commit(partial, path)
     manifest.save(path)
     return manifest
 
@@ -96,14 +89,19 @@ class _Survey:
         self.counts[label] += 1
         _add_sample(self.digest, pixels, label)
 
-    def channel_mean(self) -> tuple[float, ...]:
-        return tuple(int(total) / (255 * self.num_pixels) for total in self.sums)
-
-    def channel_std(self) -> tuple[float, ...]:
-        return tuple(
-            (int(square) * self.num_pixels - int(total) ** 2) ** 0.5 / (255 * self.num_pixels)
-            for square, total in zip(self.squares, self.sums, strict=True)
-        )
+    def facts(self) -> dict[str, Any]:
+        """The manifest's keys that follow from the stored pixels and labels."""
+        scale = 255 * self.num_pixels
+        moments = zip(self.squares.tolist(), self.sums.tolist(), strict=True)
+        return {
+            "num_samples": int(self.counts.sum()),
+            "counts": tuple(self.counts.tolist()),
+            "channel_mean": tuple(total / scale for total in self.sums.tolist()),
+            "channel_std": tuple(
+                (square * self.num_pixels - total**2) ** 0.5 / scale for square, total in moments
+            ),
+            "pixels_sha256": self.digest.hexdigest(),
+        }
 
 
 def _add_sample(digest: "hashlib._Hash", pixels: Pixels, label: int) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from t2t.data.files import fsync_path, json_text, partial_path, sha256_file
 from t2t.data.types import Split
-from t2t.errors import ConfigError, DataError
+from t2t.errors import ConfigError, DataError, EnvironmentProblem
 
 PREPARED_VERSION = 1
 SPLITS = ("train", "val")
@@ -87,10 +87,14 @@ class ArraySource:
 def digits(*, split_seed: int, val_fraction: float) -> ArraySource:
     """The 1,797 scans of handwritten digits in scikit-learn: 8x8 grey, 0..16 scaled to 0..255.
 
-    The split is stratified by class; each part keeps the order of the set.
+    The split is stratified by class; each part keeps the order of the set. Raises
+    EnvironmentProblem where scikit-learn is not installed.
     """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
+    try:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise EnvironmentProblem(f"digits needs scikit-learn ({error}); install it") from None
 
     bunch: Any = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)

@@ -1,6 +1,7 @@
 """Size and cost of a network: the Params and MACs columns of the paper's tables."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from t2t.errors import ConfigError
 from t2t.nn.counting import macs_of
+from t2t.nn.patch_embed import height_width
 from t2t.nn.token_classifier import TokenClassifier
 
 
@@ -25,8 +27,8 @@ class Complexity:
     macs: int
 
 
-def complexity(model: nn.Module, image_size: tuple[int, int]) -> Complexity:
-    """Counts for images of `image_size` (height, width) pixels; runs nothing, any device will do.
+def complexity(model: nn.Module, image_size: int | Sequence[int]) -> Complexity:
+    """Counts for one image of `image_size`: a side, or (height, width), in pixels.
 
     MACs are those of the network's definition, every matrix product included: 4.783 G for
     T2T-ViT-14 at 224 (paper Table 1: 4.8). Token networks state theirs, since their forward pass
@@ -34,13 +36,13 @@ def complexity(model: nn.Module, image_size: tuple[int, int]) -> Complexity:
     device.
 
     Raises:
-        ConfigError: a token network was made for another image size.
+        ConfigError: a side is not a multiple of 16, or a token network was made for another size.
     """
     parameters = list(model.parameters())
     return Complexity(
         params=sum(p.numel() for p in parameters),
         params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
-        macs=_macs(model, image_size),
+        macs=_macs(model, height_width(image_size)),
     )
 
 

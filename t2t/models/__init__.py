@@ -9,13 +9,13 @@ import difflib
 import importlib
 import math
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, Self, cast, get_args, get_origin, get_type_hints
 
 from torch import nn
 
 from t2t.errors import ConfigError
-from t2t.nn.patch_embed import PATCH
+from t2t.nn.patch_embed import height_width
 
 
 class Config(Protocol):
@@ -40,7 +40,7 @@ def create(
     name: str,
     *,
     backbone: str | None = None,
-    image_size: int | tuple[int, int] = 224,
+    image_size: int | Sequence[int] = 224,
     num_classes: int = 1000,
     width_factor: float = 1.0,
     depth_factor: float = 1.0,
@@ -67,7 +67,7 @@ def create(
         raise ConfigError(f"num_classes is {num_classes}: it must be at least 1")
     return module.build(
         config.scaled(width_factor, depth_factor),
-        image_size=_height_width(image_size),
+        image_size=height_width(image_size),
         num_classes=num_classes,
     )
 
@@ -112,15 +112,6 @@ def _override(name: str, config: Config, overrides: Mapping[str, Any]) -> Config
         if not fits:
             raise ConfigError(f"{name}: {key} is {value!r}: it must be {wish}")
     return dataclasses.replace(cast(Any, config), **overrides)
-
-
-def _height_width(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if min(height, width) < PATCH or height % PATCH or width % PATCH:
-        raise ConfigError(
-            f"image_size is {height} x {width}: each side must be a multiple of {PATCH}"
-        )
-    return height, width
 
 
 def _expect_known(kind: str, name: str, known: Iterable[str]) -> None:

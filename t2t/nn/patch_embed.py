@@ -1,8 +1,26 @@
 """Hard split: the image cut into patches that do not overlap, as in ViT."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from t2t.errors import ConfigError
+
 PATCH = 16
+
+
+def height_width(image_size: int | Sequence[int]) -> tuple[int, int]:
+    """A side, or height and width, in pixels, as (height, width).
+
+    Raises:
+        ConfigError: a side is not a multiple of 16, which every network's tokens need.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if min(height, width) < PATCH or height % PATCH or width % PATCH:
+        raise ConfigError(
+            f"image_size is {height} x {width}: each side must be a multiple of {PATCH}"
+        )
+    return height, width
 
 
 class PatchEmbed(nn.Module):

@@ -22,12 +22,14 @@ class RecipeError(ConfigError):
 class Recipe:
     """How a network is trained. Raises RecipeError for a value out of range.
 
-    epochs: epochs of the cosine, warm-up included; cooldown_epochs follow at min_lr.
+    epochs: epochs of the cosine, the warmup_epochs included; cooldown_epochs follow at min_lr.
     batch_size: images per optimiser step over all devices.
+    weight_decay: of AdamW, for matrices and kernels alone.
     lr, warmup_lr, min_lr: peak, first and last learning rate; constant inside an epoch, as in the
         paper's training code.
     betas: AdamW's two decay rates.
     drop_path: stochastic depth of the last block, rising linearly from 0 at the first.
+    label_smoothing: share of a target spread evenly over all classes.
     mixup_alpha, cutmix_alpha: Beta parameters, 0 switches the kind off; mix_prob: share of the
         batches that are mixed; mix_switch_prob: share of those that get cutmix.
     ema_decay: decay per step of the averaged weights. ema_horizon caps the averaging time,

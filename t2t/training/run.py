@@ -17,6 +17,7 @@ from t2t.data.loader import CropPolicy, ShardLoader
 from t2t.data.mixing import MixPolicy
 from t2t.models import create
 from t2t.training.checkpoint import delete_checkpoints
+from t2t.training.code import code_hashes
 from t2t.training.ema import AveragedModel
 from t2t.training.journal import read_journal
 from t2t.training.loop import Fit, Inputs
@@ -92,7 +93,8 @@ def train_run(
     inputs = _inputs(config, shards)
     resolved = _resolved(config, inputs)
     hashes = {"train": inputs.train.manifest.sha256, "val": inputs.val.manifest.sha256}
-    digest = run_digest(resolved, hashes)
+    code = code_hashes(__name__, f"t2t.models.{config.backbone}")
+    digest = run_digest(resolved, hashes, code)
     resolved |= {"digest": digest, "shards": hashes}
     folder = workspace_of(workspaces, digest)
     with sole_owner(folder):

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,28 +26,12 @@ LOCK_PATIENCE_S = 1.0
 _SEAL = "seal.json"
 
 
-def run_digest(config: Mapping[str, Any], shards: Mapping[str, str]) -> str:
-    """Digest of a resolved configuration, the shards' hashes, and the code that was imported.
-
-    The code is every module of this package that the process has loaded, and torch's version;
-    import all that decides the result before calling.
-    """
-    content = {
-        "config": config,
-        "shards": shards,
-        "code": _code_hashes(),
-        "torch": torch.__version__,
-    }
+def run_digest(
+    config: Mapping[str, Any], shards: Mapping[str, str], code: Mapping[str, str]
+) -> str:
+    """Digest of a resolved configuration, the shards' and the code files' hashes, and torch."""
+    content = {"config": config, "shards": shards, "code": code, "torch": torch.__version__}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _code_hashes() -> dict[str, str]:
-    package = __name__.partition(".")[0]
-    return {
-        name: file_sha256(Path(module.__file__))
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] == package and module.__file__
-    }
 
 
 def workspace_of(workspaces: Path, digest: str) -> Path:

@@ -96,7 +96,7 @@ def test_targets_sum_to_one_and_weigh_both_labels():
 
 def test_draws_depend_on_seed_epoch_and_step_alone():
     def at(seed, epoch, step):
-        where = {"seed": seed, "epoch": epoch, "step": step, "height_px": 32, "width_px": 32}
+        where = {"seed": seed, "epoch": epoch, "step": step, "height_px": 224, "width_px": 224}
         return draw_mix(MixPolicy(), **where)
 
     places = [(s, e, t) for s in range(3) for e in range(3) for t in range(3)]

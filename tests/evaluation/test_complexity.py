@@ -61,7 +61,7 @@ def test_macs_are_exactly_those_of_the_plain_network(name, size):
 @pytest.mark.golden
 @pytest.mark.parametrize("name", PARAMETERS_384)
 def test_parameters_at_384(name):
-    counts = complexity(_on_meta(name, 384), (384, 384))
+    counts = complexity(_on_meta(name, 384), 384)
     assert (counts.params, counts.params_trainable) == PARAMETERS_384[name]
 
 
@@ -72,13 +72,13 @@ def test_parameters_with_fewer_classes():
 
 
 def test_any_other_network_is_counted_by_running_it():
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Flatten(), nn.Linear(4 * 8 * 6, 5))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Flatten(), nn.Linear(4 * 16 * 8, 5))
     network[0].bias.requires_grad_(False)
-    expected = Complexity(112 + 965, 108 + 965, 8 * 6 * 4 * 27 + 4 * 8 * 6 * 5)
-    assert complexity(network, (16, 12)) == expected
+    expected = Complexity(112 + 2565, 108 + 2565, 16 * 8 * 4 * 27 + 4 * 16 * 8 * 5)
+    assert complexity(network, (32, 16)) == expected
     assert network[0].weight.device.type == "cpu"
 
 
 def test_another_image_size_than_the_networks_is_refused():
     with pytest.raises(ConfigError, match="made for"):
-        complexity(_on_meta("t2t_vit_7", 224), (384, 384))
+        complexity(_on_meta("t2t_vit_7", 224), 384)

@@ -170,7 +170,7 @@ def test_equal_inputs_give_equal_bytes_whatever_the_machines_settings(results, t
     paths = write_report(results.collect(), tmp_path / "here")
     folder = tmp_path / "other"
     folder.mkdir()
-    (folder / "matplotlibrc").write_text("lines.linewidth: 7\nsvg.fonttype: path\n")
+    (folder / "matplotlibrc").write_text("axes.linewidth: 7\nxtick.major.pad: 20\n")
     environment = os.environ | {"PYTHONHASHSEED": "1", "MATPLOTLIBRC": str(folder)}
     subprocess.run([sys.executable, "-c", PROGRAM, str(folder)], env=environment, check=True)
     for path in paths:

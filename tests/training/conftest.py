@@ -1,0 +1,87 @@
+"""A tiny data set of real digits, and the configuration of a run of seconds over it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from t2t.data.shards import write_shard
+from t2t.data.sources import open_prepared, prepare
+from t2t.training.recipe import Recipe
+from t2t.training.run import RunConfig
+
+SHORT = Recipe(
+    epochs=3,
+    cooldown_epochs=1,
+    warmup_epochs=1,
+    batch_size=16,
+    lr=2e-3,
+    warmup_lr=1e-6,
+    min_lr=1e-5,
+    weight_decay=0.05,
+    betas=(0.9, 0.999),
+    drop_path=0.1,
+    label_smoothing=0.1,
+    mixup_alpha=0.8,
+    cutmix_alpha=1.0,
+    mix_prob=1.0,
+    mix_switch_prob=0.5,
+    ema_decay=0.99996,
+    ema_horizon=0.1,
+    crop_scale=(0.6, 1.0),
+    crop_ratio=(0.75, 1.3333333),
+    flip_prob=0.0,
+    erase_prob=0.25,
+)
+
+
+class FirstImages:
+    """The first `count` images of a split."""
+
+    def __init__(self, split, count):
+        self.split, self.count = split, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        return self.split[index]
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    prepare("digits", folder / "raw", split_seed=0, val_fraction=0.2)
+    source = open_prepared(folder / "raw")
+    for split, count in (("train", 100), ("val", 60)):
+        write_shard(
+            FirstImages(source.split(split), count),
+            folder / f"{split}.beton",
+            split=split,
+            classes=source.classes,
+            source_fingerprint=source.fingerprint,
+            image_size=32,
+        )
+    return folder
+
+
+@pytest.fixture
+def config() -> RunConfig:
+    torch.set_num_threads(1)
+    return RunConfig(
+        scale="tiny",
+        row="t2t_vit_14",
+        seed=0,
+        backbone="t2t_vit",
+        variant="t2t_vit_7",
+        overrides={},
+        width_factor=0.25,
+        depth_factor=0.3,
+        cpu_threads=1,
+        recipe=SHORT,
+    )
+
+
+def changed(config: RunConfig, **recipe) -> RunConfig:
+    return dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, **recipe))

@@ -1,0 +1,221 @@
+"""Whole runs, seconds long: exact repeats, exact resumes, and what must never resume."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from t2t.errors import CheckpointError, Preempted
+from t2t.training import loop as loop_module
+from t2t.training.journal import read_journal
+from t2t.training.record import JOURNAL
+from t2t.training.run import train_run
+from t2t.training.workspace import RESULT
+from tests.training.conftest import changed
+
+pytestmark = pytest.mark.slow
+FILES = {"config.json", "ema.safetensors", "metrics.jsonl", "raw.safetensors"}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    assert {path.name for path in out.iterdir()} == FILES
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(shards, tmp_path_factory):
+    """What a run gives that nobody touches, by recipe change."""
+    made = {}
+
+    def result(config):
+        key = repr(config)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("undisturbed")
+            train_run(config, shards, folder / "work", folder / "out", {})
+            made[key] = contents(folder / "out")
+        return made[key]
+
+    return result
+
+
+def interrupt_at(monkeypatch, step):
+    """Raises in the middle of the step, as a kill would leave things."""
+    real = loop_module.train_step
+
+    def failing(state, *args):
+        if state.step == step:
+            raise KeyboardInterrupt
+        return real(state, *args)
+
+    monkeypatch.setattr(loop_module, "train_step", failing)
+
+
+def test_same_run_twice_gives_the_same_bytes(config, shards, tmp_path, undisturbed):
+    train_run(config, shards, tmp_path / "work", tmp_path / "out", {"git_commit": "other"})
+    assert contents(tmp_path / "out") == undisturbed(config)
+
+
+def test_other_seeds_differ(config, shards, tmp_path, undisturbed):
+    other = dataclasses.replace(config, seed=1)
+    train_run(other, shards, tmp_path / "work", tmp_path / "out", {})
+    assert contents(tmp_path / "out")["raw.safetensors"] != undisturbed(config)["raw.safetensors"]
+
+
+@pytest.mark.parametrize("step", [1, 6, 7, 12, 23])
+def test_resume_after_a_kill_is_bitwise(config, shards, tmp_path, undisturbed, step, monkeypatch):
+    """100 images in batches of 16 are 6 steps an epoch, 24 in all."""
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()
+    train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert contents(tmp_path / "out") == undisturbed(config)
+
+
+@pytest.mark.parametrize("step", [2, 6, 15, 24])
+def test_stopping_on_a_signal_saves_the_very_step(
+    config, shards, tmp_path, undisturbed, step, monkeypatch
+):
+    real = loop_module.train_step
+
+    def signalled(state, *args):
+        loss = real(state, *args)
+        if state.step == step:
+            signal.raise_signal(signal.SIGTERM)
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, "train_step", signalled)
+        if step == 24:  # nothing is left to do, so the run ends
+            train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+        else:
+            with pytest.raises(Preempted, match=f"SIGTERM at step {step}"):
+                train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    steps = []
+    monkeypatch.setattr(
+        loop_module, "train_step", lambda state, *a: steps.append(state.step) or real(state, *a)
+    )
+    train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert steps == list(range(step, 24))
+    assert contents(tmp_path / "out") == undisturbed(config)
+
+
+def test_finished_run_is_not_trained_again(config, shards, tmp_path, monkeypatch, undisturbed):
+    train_run(config, shards, tmp_path / "work", tmp_path / "first", {})
+    interrupt_at(monkeypatch, 0)
+    train_run(config, shards, tmp_path / "work", tmp_path / "again", {})
+    assert contents(tmp_path / "again") == undisturbed(config)
+
+
+def test_damaged_result_is_refused(config, shards, tmp_path):
+    train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    (weights,) = tmp_path.glob(f"work/*/{RESULT}/ema.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(CheckpointError, match=r"ema\.safetensors: damaged"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+
+
+@pytest.mark.parametrize(
+    "change", [{"lr": 3e-3}, {"epochs": 4}, {"drop_path": 0.2}, {"mix_prob": 0.5}]
+)
+def test_changed_recipe_never_resumes(config, shards, tmp_path, monkeypatch, change):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 13)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    first_steps = []
+
+    def stop_at_once(state, *_):
+        first_steps.append(state.step)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop_module, "train_step", stop_at_once)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(changed(config, **change), shards, tmp_path / "work", tmp_path / "out", {})
+    assert first_steps == [0]
+
+
+def test_learns_a_hundred_images(config, shards, tmp_path):
+    recipe = dict(epochs=40, cooldown_epochs=0, batch_size=20, mix_prob=0.0, erase_prob=0.0)
+    recipe |= dict(label_smoothing=0.0, drop_path=0.0, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
+    train_run(changed(config, **recipe), shards, tmp_path / "work", tmp_path / "out", {})
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    first, last = json.loads(lines[0]), json.loads(lines[-1])
+    assert last["train_loss"] < 0.2 < first["train_loss"]
+
+
+def test_average_is_not_the_initial_weights(undisturbed, config, tmp_path):
+    files = undisturbed(config)
+    for name in ("ema", "raw"):
+        (tmp_path / name).write_bytes(files[f"{name}.safetensors"])
+    average, raw = load_file(tmp_path / "ema"), load_file(tmp_path / "raw")
+    distance = torch.linalg.norm(average["head.weight"] - raw["head.weight"])
+    assert 0 < distance < 0.5 * torch.linalg.norm(raw["head.weight"])
+
+
+def test_divergence_names_step_and_rate(config, shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_module, "train_step", not_a_number)
+    with pytest.raises(loop_module.Diverged, match=r"loss is nan near step 6 at a learning rate"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert not list(tmp_path.glob("work/*/step_*"))
+
+
+def not_a_number(state, *_):
+    state.step += 1
+    return torch.tensor(float("nan"))
+
+
+def test_journal_has_every_epoch_once_with_speed(config, shards, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 20)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    (journal,) = tmp_path.glob(f"work/*/{JOURNAL}")
+    events = list(read_journal(journal))
+    assert [event["step"] for event in events] == [6, 12, 18, 24]
+    assert all(event["timing"]["images_per_s"] > 0 for event in events)
+
+
+SIGKILLED = """
+import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}]
+from tests.training.conftest import SHORT
+from t2t.training.run import RunConfig, train_run
+config = RunConfig("tiny", "t2t_vit_14", 0, "t2t_vit", "t2t_vit_7", {{}}, 0.25, 0.3, 1, SHORT)
+print("ready", flush=True)
+train_run(config, Path({shards!r}), Path({work!r}), Path({out!r}), {{}})
+"""
+
+
+def test_sigkill_of_a_real_process_then_resume(config, shards, tmp_path, undisturbed):
+    code = SIGKILLED.format(
+        root=str(ROOT), shards=str(shards), work=str(tmp_path / "work"), out=str(tmp_path / "out")
+    )
+    for attempt in range(10):
+        with subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.7 + 0.6 * attempt)
+            process.kill()
+            if process.wait() == 0:
+                break
+    else:
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert contents(tmp_path / "out") == undisturbed(config)
