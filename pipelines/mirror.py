@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pipelines.environment import ROOT
 
 CHECKPOINTS = ROOT / "data" / "checkpoints"
-# A stage that is done waits this long for its model to be logged; the mirror goes on by itself.
-_PATIENCE_S = 120
 
 
 @contextlib.contextmanager
 def mirrored() -> Iterator[None]:
-    """Keeps MLflow up to date with the workspaces while the block runs, and for a while after."""
+    """Keeps MLflow up to date with the workspaces while the block runs.
+
+    The mirror is not waited for: it delivers what is left by itself, then ends."""
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     (ROOT / "data" / "mlflow").mkdir(parents=True, exist_ok=True)
     with open(CHECKPOINTS / "mirror.log", "a", encoding="utf-8") as log:
@@ -33,5 +33,3 @@ def mirrored() -> Iterator[None]:
     finally:
         assert process.stdin is not None
         process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE_S)

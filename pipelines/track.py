@@ -13,7 +13,7 @@ def main() -> int:
     os.environ.update(project_environment(os.environ))
     (ROOT / "data" / "mlflow").mkdir(parents=True, exist_ok=True)
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    mirror = Mirror(CHECKPOINTS, uri)
+    mirror = Mirror(CHECKPOINTS, uri, patient=True)
     if not mirror.deliver():
         print(f"{uri} cannot be reached: {mirror.problem}", file=sys.stderr)
         return 4

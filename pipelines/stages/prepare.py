@@ -19,4 +19,7 @@ def main(argv: Sequence[str]) -> None:
     manifest = prepare(
         data.source, args.out, split_seed=data.split_seed, val_fraction=data.val_fraction
     )
-    print(manifest)
+    images = ", ".join(
+        f"{sum(counts.values()):,} {split}" for split, counts in manifest["counts"].items()
+    )
+    print(f"{data.source}: {images} images of {len(manifest['classes'])} classes")

@@ -1,7 +1,8 @@
-"""train: one row of the table, every seed of the scale, one after the other."""
+"""train: one row of the table, every seed of the scale, side by side where there is room."""
 
 import argparse
 import csv
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from pipelines.params.reader import Params
 from pipelines.params.training import CpuThreads, ModelScale, RowModel, Seeds, resolve_recipe
 from pipelines.provenance import run_tags
+from t2t.training.parallel import run_side_by_side, slots
 from t2t.training.run import RunConfig, train_run
 
 
@@ -28,6 +30,8 @@ def main(argv: Sequence[str]) -> None:
     seeds = params.part(f"scales.{args.scale}.seeds", Seeds)
     recipe = resolve_recipe(params, args.scale, args.row)
     cpu_threads = params.part(f"scales.{args.scale}.cpu_threads", CpuThreads)
+    tags = run_tags()
+    jobs = []
     for seed in seeds:
         config = RunConfig(
             scale=args.scale,
@@ -41,7 +45,9 @@ def main(argv: Sequence[str]) -> None:
             cpu_threads=cpu_threads,
             recipe=recipe,
         )
-        train_run(config, args.shards, args.checkpoints, args.out / f"seed_{seed}", run_tags())
+        out = args.out / f"seed_{seed}"
+        jobs.append(functools.partial(train_run, config, args.shards, args.checkpoints, out, tags))
+    run_side_by_side(jobs, slots(cpu_threads))
     write_curves(args.out, seeds, args.curves)
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from t2t.data.files import write_json
 from t2t.errors import DataError
+from t2t.files import write_json
 
 MANIFEST_VERSION = 1
 

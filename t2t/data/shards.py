@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from t2t.data.beton import PAGE_BYTES, REMEDY, BetonFile
 from t2t.data.beton_writer import write_beton
-from t2t.data.files import commit, partial_path, sha256_file
 from t2t.data.images import stored_pixels
 from t2t.data.shard_manifest import MANIFEST_VERSION, ShardManifest, manifest_path
 from t2t.data.types import Pixels, Split
 from t2t.errors import ConfigError, DataError
+from t2t.files import commit, partial_path, sha256_file
 
 LISTED_PROBLEMS = 10
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from t2t.data.files import fsync_path, json_text, partial_path, sha256_file
 from t2t.data.types import Split
 from t2t.errors import ConfigError, DataError, EnvironmentProblem
+from t2t.files import fsync_path, json_text, partial_path, sha256_file
 
 PREPARED_VERSION = 1
 SPLITS = ("train", "val")

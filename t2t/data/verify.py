@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from t2t.data.beton import REMEDY, BetonFile
-from t2t.data.files import sha256_file
 from t2t.data.shard_manifest import ShardManifest, load_manifest
 from t2t.errors import DataError
+from t2t.files import sha256_file
 
 
 def verify_shard(path: Path) -> ShardManifest:

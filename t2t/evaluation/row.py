@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from t2t.errors import DataError
 from t2t.evaluation.complexity import Complexity, complexity
+from t2t.files import write_json
 from t2t.training.run import network_of, validation_loader
 from t2t.training.validate import Score, validate
-from t2t.training.workspace import write_json
 
 CSV_FIELDS = (
     "seed",

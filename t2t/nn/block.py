@@ -1,9 +1,9 @@
 """The transformer block of the backbones: attention and MLP, each after a LayerNorm."""
 
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from t2t.nn.counting import macs_of
+from t2t.nn.drop_path import DropPath
 
 
 class Mlp(nn.Module):
@@ -43,7 +43,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = attn
-        self.drop_path = StochasticDepth(drop_path, mode="row")
+        self.drop_path = DropPath(drop_path)
         self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = mlp
 

@@ -9,9 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from t2t.files import write_json
 from t2t.training.journal import read_journal
 from t2t.training.record import EVALUATION, JOURNAL, RUN_RECORD
-from t2t.training.workspace import RESULT, is_finished, write_json
+from t2t.training.workspace import RESULT, is_finished
 
 SYSTEM_JOURNAL = "system.jsonl"
 _POINTS_A_CALL = 1000

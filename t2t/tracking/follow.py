@@ -22,10 +22,11 @@ RETRY_AFTER_S = 60.0
 
 
 @contextlib.contextmanager
-def _only_mirror(folder: Path) -> Iterator[bool]:
+def _only_mirror(folder: Path, patient: bool) -> Iterator[bool]:
+    """Holds the workspace against other mirrors; False where one is there and we do not wait."""
     with open(folder / "mirror.lock", "w", encoding="utf-8") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if patient else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
         else:
@@ -33,10 +34,14 @@ def _only_mirror(folder: Path) -> Iterator[bool]:
 
 
 class Mirror:
-    """Delivers whatever the workspaces below `root` owe, and gives a dead server time to return."""
+    """Delivers whatever the workspaces below `root` owe, and gives a dead server time to return.
 
-    def __init__(self, root: Path, tracking_uri: str):
+    A `patient` one waits for another mirror to be done with a workspace; others pass it over.
+    """
+
+    def __init__(self, root: Path, tracking_uri: str, *, patient: bool = False):
         self.root = root
+        self._patient = patient
         self.uri = tracking_uri
         self.problem: str | None = None
         self._retry_at = 0.0
@@ -50,7 +55,7 @@ class Mirror:
         if time.monotonic() < self._retry_at:
             return False
         for folder in self.workspaces():
-            with _only_mirror(folder) as ours:
+            with _only_mirror(folder, self._patient) as ours:
                 if not ours:
                     continue
                 try:

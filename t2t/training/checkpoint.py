@@ -4,8 +4,6 @@ A checkpoint is written to a temporary file, synced, and renamed; its SHA-256 st
 so that name and content appear together. The newest one whose content matches its name is read.
 """
 
-import hashlib
-import os
 import re
 import warnings
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 
 from t2t.errors import CheckpointError
+from t2t.files import commit, sha256_file
 
 KEPT = 2
 _NAME = re.compile(r"^step_(\d{9})-([0-9a-f]{64})\.pt$")
@@ -25,14 +24,12 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     partial = folder / f"step_{step:09d}.partial"
     try:
         torch.save(state, partial)
-        digest = file_sha256(partial)
-        sync(partial)
+        digest = sha256_file(partial)
         path = folder / f"step_{step:09d}-{digest}.pt"
-        os.replace(partial, path)
+        commit(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    sync(folder)
     for _, old in _stored(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
@@ -46,7 +43,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     stored = _stored(folder)
     for _, path in stored:
         expected = _digest_in_name(path)
-        if file_sha256(path) == expected:
+        if sha256_file(path) == expected:
             return torch.load(path, map_location="cpu", weights_only=True)
         warnings.warn(f"{path} is damaged (its SHA-256 is not {expected[:12]}...)", stacklevel=2)
     if stored:
@@ -62,21 +59,6 @@ def delete_checkpoints(folder: Path) -> None:
         path.unlink(missing_ok=True)
     for path in folder.glob("step_*.partial"):
         path.unlink(missing_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Brings a file's content, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _stored(folder: Path) -> list[tuple[int, Path]]:

@@ -4,7 +4,7 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 
 import t2t
-from t2t.training.checkpoint import file_sha256
+from t2t.files import sha256_file
 
 
 def code_files(*modules: str) -> dict[str, Path]:
@@ -17,13 +17,14 @@ def code_files(*modules: str) -> dict[str, Path]:
     finder = ModuleFinder(path=[str(package.parent)])
     for module in modules:
         finder.import_hook(module)
-    return {
-        name: Path(module.__file__)
-        for name, module in finder.modules.items()
-        if module.__file__ and Path(module.__file__).is_relative_to(package)
-    }
+    found = {}
+    for name, module in finder.modules.items():
+        path = getattr(module, "__file__", None)
+        if path and Path(path).is_relative_to(package):
+            found[name] = Path(path)
+    return found
 
 
 def code_hashes(*modules: str) -> dict[str, str]:
     """SHA-256 of each of `code_files`, by module name."""
-    return {name: file_sha256(path) for name, path in code_files(*modules).items()}
+    return {name: sha256_file(path) for name, path in code_files(*modules).items()}

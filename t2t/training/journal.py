@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from t2t.training.checkpoint import sync
+from t2t.files import fsync_path
 
 
 class Journal:
@@ -36,7 +36,7 @@ class Journal:
     def sync(self) -> None:
         """Brings what was appended to the disk."""
         if self.path.exists():
-            sync(self.path)
+            fsync_path(self.path)
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:

@@ -50,6 +50,7 @@ class Fit:
     folder: Path
     label: str
     device: torch.device
+    bar_line: int
 
     def __post_init__(self):
         self.journal = Journal(self.folder / JOURNAL)
@@ -77,6 +78,8 @@ class Fit:
             desc=self.label,
             unit="step",
             mininterval=1.0,
+            position=self.bar_line,
+            disable=None,
         ) as bar:
             for epoch in range(first_epoch, total_epochs):
                 self._run_epoch(epoch, stop, bar)

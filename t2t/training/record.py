@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from t2t.files import write_json
 from t2t.training.journal import Journal, read_journal
-from t2t.training.workspace import workspace_of, write_json
+from t2t.training.workspace import workspace_of
 
 RUN_RECORD = "run.json"
 JOURNAL = "journal.jsonl"

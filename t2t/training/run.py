@@ -80,16 +80,17 @@ def train_run(
     workspaces: Path,
     out: Path,
     tags: Mapping[str, str],
+    slot: int = 0,
 ) -> None:
     """Trains, or continues, or finds finished, and puts the run's files into `out`.
 
     shards: the folder of the two shards. The files are ema.safetensors and raw.safetensors
     (weights), metrics.jsonl (a line per epoch), and config.json. They depend on nothing but the
     configuration, the shards, the code and the kind of machine. `tags` are shown by trackers and
-    change nothing.
+    change nothing; `slot` is the GPU's number and the progress bar's line.
     """
     torch.set_num_threads(config.cpu_threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(f"cuda:{slot}" if torch.cuda.is_available() else "cpu")
     inputs = _inputs(config, shards)
     resolved = _resolved(config, inputs)
     hashes = {"train": inputs.train.manifest.sha256, "val": inputs.val.manifest.sha256}
@@ -100,7 +101,7 @@ def train_run(
     with sole_owner(folder):
         record_run(workspaces, resolved, tags, shards)
         if not is_finished(folder):
-            fit = _fit(config, resolved, inputs, folder, device)
+            fit = _fit(config, resolved, inputs, folder, device, slot)
             fit.resume()
             with stop_on_signal() as stop:
                 fit.run(stop)
@@ -165,6 +166,7 @@ def _fit(
     inputs: Inputs,
     folder: Path,
     device: torch.device,
+    slot: int,
 ) -> Fit:
     recipe = config.recipe
     reseed(config.seed, _INIT_STEP)
@@ -176,7 +178,9 @@ def _fit(
         adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas),
         Precision(device),
     )
-    return Fit(state, recipe, inputs, config.seed, resolved["digest"], folder, config.label, device)
+    return Fit(
+        state, recipe, inputs, config.seed, resolved["digest"], folder, config.label, device, slot
+    )
 
 
 def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import torch
 
 from t2t.errors import CheckpointError, EnvironmentProblem
-from t2t.training.checkpoint import file_sha256, sync
+from t2t.files import fsync_path, sha256_file, write_json
 
 RESULT = "result"
 # Whoever only looks whether a run is under way holds its lock for a moment.
@@ -68,23 +68,15 @@ def _locked_within(stream: TextIO, patience_s: float) -> bool:
             time.sleep(0.05)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    sync(partial)
-    os.replace(partial, path)
-
-
 def seal_result(folder: Path, partial: Path) -> None:
     """Makes the finished files in `partial` the result of the run in `folder`."""
-    hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
+    hashes = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
     write_json(partial / _SEAL, hashes)
     for path in partial.iterdir():
-        sync(path)
+        fsync_path(path)
     shutil.rmtree(folder / RESULT, ignore_errors=True)
     os.replace(partial, folder / RESULT)
-    sync(folder)
+    fsync_path(folder)
 
 
 def is_finished(folder: Path) -> bool:
@@ -97,6 +89,6 @@ def publish_result(folder: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name, digest in json.loads((folder / RESULT / _SEAL).read_text()).items():
         source = folder / RESULT / name
-        if not source.is_file() or file_sha256(source) != digest:
+        if not source.is_file() or sha256_file(source) != digest:
             raise CheckpointError(f"{source}: damaged; delete {folder} to train this run again")
         shutil.copyfile(source, out / name)

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def import_closure(entry: Path) -> set[Path]:
-    """Every file of this project that importing `entry` reads, imports inside functions included."""
+    """Every file of this project that importing `entry` reads, inside functions too."""
     finder = ModuleFinder(path=[str(ROOT)])
     finder.run_script(str(entry))
     files = {Path(module.__file__) for module in finder.modules.values() if module.__file__}

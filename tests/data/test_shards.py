@@ -10,13 +10,13 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from t2t.data.beton import ALLOCATION, DESCRIPTOR, HEADER, RECORD, BetonFile
-from t2t.data.files import sha256_file
 from t2t.data.images import stored_pixels
 from t2t.data.shard_manifest import load_manifest, manifest_path
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared
 from t2t.data.verify import verify_shard
 from t2t.errors import ConfigError, DataError, EnvironmentProblem
+from t2t.files import sha256_file
 from tests.data.faulty import FailsInChild, Steady
 
 

@@ -1,0 +1,123 @@
+"""Several runs at once, each in a process of its own, as many as there are slots.
+
+Each run is the same alone or beside others: it shares nothing with them but the shards it reads.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
+
+import torch
+
+from t2t.errors import EnvironmentProblem, Preempted, T2TError
+from t2t.training.stopping import StopRequest, stop_on_signal
+
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.1
+
+# Called with the number of its slot.
+Job = Callable[[int], None]
+
+
+def slots(cpu_threads: int) -> int:
+    """How many runs fit side by side: one per GPU; without one, by cores.
+
+    T2T_SLOTS, where it is set, says otherwise: a scheduler that runs stages side by side sets 1.
+    """
+    told = os.environ.get("T2T_SLOTS", "")
+    if told:
+        if not told.isdecimal() or int(told) < 1:
+            raise EnvironmentProblem(f"T2T_SLOTS must be a number of at least 1, not {told!r}")
+        return int(told)
+    if torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return max(1, len(os.sched_getaffinity(0)) // cpu_threads)
+
+
+def run_side_by_side(jobs: Sequence[Job], slots: int) -> None:
+    """Runs `jobs`, which pickle, at most `slots` at once; with one slot, in this process.
+
+    Without a GPU twice as many run, sharing the cores, for else the last one would often run
+    alone. Raises the first error of a job after stopping the others, which save their state;
+    Preempted where this process is asked to stop.
+    """
+    if slots == 1 or len(jobs) == 1:
+        for job in jobs:
+            job(0)
+        return
+    with stop_on_signal() as stop:
+        _Children(jobs, slots if torch.cuda.is_available() else 2 * slots).run(stop)
+
+
+class _Children:
+    """The jobs' processes, from the first start to the last end."""
+
+    def __init__(self, jobs: Sequence[Job], slots: int):
+        # A server that has imported everything once forks a child in no time.
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["t2t.training.run"])
+        self.waiting = list(jobs)
+        self.free = list(range(slots))
+        self.running: list[tuple[BaseProcess, int, multiprocessing.SimpleQueue[T2TError]]] = []
+        self.problem: T2TError | None = None
+
+    def run(self, stop: StopRequest) -> None:
+        """Starts, watches and ends the children. Raises the first error."""
+        try:
+            while self.running or (self.waiting and not self.problem and not stop):
+                while self.waiting and self.free and not self.problem and not stop:
+                    self._start(self.waiting.pop(0))
+                if stop or self.problem:
+                    self._terminate()
+                time.sleep(_POLL_S)
+                self._reap()
+        except BaseException:
+            self._terminate()
+            raise
+        if self.problem:
+            raise self.problem
+        if self.waiting:
+            raise Preempted(f"stopped by {stop.signal_name}; all is saved, run again to go on")
+
+    def _start(self, job: Job) -> None:
+        slot = self.free.pop(0)
+        answers = self.context.SimpleQueue()
+        process = self.context.Process(target=_run_job, args=(job, slot, answers))
+        process.start()
+        self.running.append((process, slot, answers))
+
+    def _reap(self) -> None:
+        for entry in [entry for entry in self.running if not entry[0].is_alive()]:
+            process, slot, answers = entry
+            self.running.remove(entry)
+            self.free.append(slot)
+            if process.exitcode and self.problem is None:
+                self.problem = (
+                    answers.get() if not answers.empty() else _unexplained(process.exitcode)
+                )
+
+    def _terminate(self) -> None:
+        for process, _, _ in self.running:
+            process.terminate()
+
+
+def _unexplained(exitcode: int) -> T2TError:
+    cause = f"signal {-exitcode}" if exitcode < 0 else f"exit code {exitcode}"
+    return EnvironmentProblem(
+        f"a training process ended with {cause}; what it had saved is kept, run again to go on"
+    )
+
+
+def _run_job(job: Job, slot: int, answers: "multiprocessing.SimpleQueue[T2TError]") -> None:
+    """A child's whole life: it dies with the parent and reports an error as the parent would."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    try:
+        job(slot)
+    except T2TError as error:
+        answers.put(error)
+        sys.exit(error.exit_code)
