@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 
 from t2t.errors import ConfigError
@@ -110,7 +110,7 @@ def _read(path: Path) -> dict[str, Any]:
         line = error.problem_mark.line + 1
         problem = str(error.problem).partition(" with value")[0].replace("found ", "")
         raise ConfigError(f"{path.name}:{line}: {problem}; every key stands once") from None
-    except (MarkedYAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path.name}: must be a mapping with scale, scales, recipe and rows")

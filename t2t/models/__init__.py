@@ -1,7 +1,8 @@
 """The networks. Each file here is one backbone: its class, its VARIANTS table and `build`.
 
 A backbone is found by its file name and imported when one of its networks is asked for, so a new
-file is a new backbone and nothing else changes.
+file is a new backbone and nothing else changes. Two files hold none: `released` reads and writes
+weights, `probe` looks inside a network; what they offer can be had from here.
 """
 
 import dataclasses
@@ -16,6 +17,9 @@ from torch import nn
 
 from t2t.errors import ConfigError
 from t2t.nn.patch_embed import height_width
+
+# What can be had from here, and the file that holds it, read when it is first asked for.
+_TOOLS = {"load_released": "released", "save_safetensors": "released", "capture": "probe"}
 
 
 class Config(Protocol):
@@ -79,7 +83,8 @@ def names() -> list[str]:
 
 def backbones() -> list[str]:
     """Names of the backbone files, none of them imported."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    files = {module.name for module in pkgutil.iter_modules(__path__)}
+    return sorted(files - set(_TOOLS.values()))
 
 
 def backbone_of(name: str) -> str:
@@ -92,6 +97,12 @@ def backbone_of(name: str) -> str:
         if name in _load(backbone).VARIANTS:
             return backbone
     raise _unknown("network", name, names())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TOOLS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_TOOLS[name]}"), name)
 
 
 def _load(backbone: str) -> Backbone:

@@ -26,6 +26,7 @@ class T2TViTConfig:
 
     `token_dropout` concerns Performer layers only, which have it whatever the recipe says.
     `drop_path_rate` is the recipe's: the last block's, rising linearly from 0 at the first.
+    `recompute_tokenizer` saves training memory: the T2T module runs again in the backward pass.
     """
 
     embed_dim: int
@@ -37,6 +38,7 @@ class T2TViTConfig:
     token_dim: int = 64
     token_dropout: float = 0.1
     drop_path_rate: float = 0.0
+    recompute_tokenizer: bool = False
 
     def scaled(self, width_factor: float, depth_factor: float) -> Self:
         """The same network with width and depth multiplied; heads and ratios stay."""
@@ -92,6 +94,7 @@ class T2TViT(TokenClassifier):
             embed_dim=dim,
             out_dim=dim,
             position="sinusoid",
+            recompute_tokenizer=config.recompute_tokenizer,
         )
         self.tokens_to_token = make_tokenizer(
             config.tokens_type, config.token_dim, dim, dropout=config.token_dropout

@@ -5,6 +5,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2t.errors import ConfigError
+from t2t.nn.attention_map import softmax_map
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B, N, dim) -> (B, heads, N, dim/heads)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def multi_head(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Tensor:
+    """softmax(Q K^T * head_dim^-0.5) V by heads: (B, Nq, dim), (B, N, dim) twice -> (B, Nq, dim)."""
+    heads = (split_heads(x, num_heads) for x in (query, key, value))
+    return F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
@@ -42,11 +54,12 @@ class Attention(nn.Module):
         return self.proj(self._attend(query, *key_value.chunk(2, dim=-1)))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        def heads(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return multi_head(query, key, value, self.num_heads)
 
-        attended = F.scaled_dot_product_attention(heads(query), heads(key), heads(value))
-        return attended.transpose(1, 2).flatten(2)
+    def attention_map(self, x: Tensor) -> Tensor:
+        """What softmax gives for `x` (B, N, dim): (B, heads, N, N)."""
+        query, key, _ = (split_heads(y, self.num_heads) for y in self.qkv(x).chunk(3, dim=-1))
+        return softmax_map(query, key, query.shape[-1] ** -0.5)
 
     def macs(self, tokens: int) -> int:
         """Multiply-accumulates for `tokens` tokens, all of them queries."""

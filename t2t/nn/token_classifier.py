@@ -1,10 +1,11 @@
 """What every token network shares: class token, positions, blocks, final norm, head."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from t2t.errors import ConfigError
 from t2t.nn.counting import macs_of
@@ -17,7 +18,10 @@ class TokenClassifier(nn.Module):
 
     A subclass adds its `tokenizer` under its own name, then calls `init_weights`. Each block is
     called as block(x, cls_only) and has `macs(tokens)`. `position="sinusoid"` is fixed (T2T-ViT),
-    `"learnable"` is trained (ViT). `out_dim` is the width after the last block.
+    `"learnable"` is trained (ViT). `out_dim` is the width after the last block. With
+    `recompute_tokenizer` the tokenizer's activations are not kept for the backward pass, which
+    runs it a second time. `extra_tokens` counts those that `first_tokens` gives beside the class
+    token.
     """
 
     def __init__(
@@ -30,10 +34,13 @@ class TokenClassifier(nn.Module):
         out_dim: int,
         position: Literal["sinusoid", "learnable"],
         norm_eps: float = 1e-5,
+        recompute_tokenizer: bool = False,
+        extra_tokens: int = 0,
     ):
         super().__init__()
         self.image_size = image_size
-        length = 1 + (image_size[0] // PATCH) * (image_size[1] // PATCH)
+        self.recompute_tokenizer = recompute_tokenizer
+        length = 1 + extra_tokens + (image_size[0] // PATCH) * (image_size[1] // PATCH)
         fixed = position == "sinusoid"
         table = sinusoid(length, embed_dim) if fixed else torch.empty(1, length, embed_dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dim))
@@ -61,6 +68,10 @@ class TokenClassifier(nn.Module):
         """The module from images (B, 3, H, W) to tokens (B, N, embed_dim)."""
         raise NotImplementedError
 
+    def first_tokens(self) -> Tensor:
+        """What stands before the image's tokens: (1, 1, embed_dim), the class token."""
+        return self.cls_token
+
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W), normalised, -> logits (B, num_classes).
 
@@ -87,7 +98,7 @@ class TokenClassifier(nn.Module):
                 f"{self.image_size[0]} x {self.image_size[1]}: create it with that image_size"
             )
         x = self.tokenizer(x)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embed
         last = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
             x = block(x, cls_only and i == last)

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t2t.nn.attention_map import softmax_map
 from t2t.nn.block import Mlp
 from t2t.nn.soft_split import SoftSplit, split_norm_linear
 
@@ -24,6 +25,11 @@ class TokenAttention(nn.Module):
         query, key, value = qkv.unsqueeze(1).chunk(3, dim=-1)
         attended = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
         return value.squeeze(1) + self.proj(attended.squeeze(1))
+
+    def attention_map(self, qkv: Tensor) -> Tensor:
+        """What softmax gives for `qkv` (B, N, 3*dim), as in `forward`: (B, 1, N, N)."""
+        query, key, _ = qkv.unsqueeze(1).chunk(3, dim=-1)
+        return softmax_map(query, key, self.scale)
 
 
 class TokenTransformer(nn.Module):

@@ -158,8 +158,8 @@ def _log_model(tracking_uri: str, run_id: str, result: Path) -> None:
     example = np.zeros((2, 3, size, size), np.float32)
     kind = np.dtype(np.float32)
     signature = ModelSignature(
-        Schema([TensorSpec(kind, (-1, 3, size, size), "normalised_images")]),
-        Schema([TensorSpec(kind, (-1, classes), "logits")]),
+        Schema([TensorSpec(kind, (-1, 3, size, size))]),
+        Schema([TensorSpec(kind, (-1, classes))]),
     )
     mlflow.set_tracking_uri(tracking_uri)
     with torch.no_grad(), mlflow.start_run(run_id=run_id):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from t2t.training.recipe import Recipe, RecipeError, averaging_decay, learning_rate
-from tests.training.conftest import SHORT
+from tests.runs import SHORT
 
 PAPER = dataclasses.replace(
     SHORT, epochs=300, cooldown_epochs=10, warmup_epochs=10, batch_size=512, lr=5e-4

@@ -19,7 +19,7 @@ from t2t.training.journal import read_journal
 from t2t.training.record import JOURNAL
 from t2t.training.run import train_run
 from t2t.training.workspace import RESULT
-from tests.training.conftest import changed
+from tests.runs import changed
 
 pytestmark = pytest.mark.slow
 FILES = {"config.json", "ema.safetensors", "metrics.jsonl", "raw.safetensors"}
@@ -191,7 +191,7 @@ SIGKILLED = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{root!r}]
-from tests.training.conftest import SHORT
+from tests.runs import SHORT
 from t2t.training.run import RunConfig, train_run
 config = RunConfig("tiny", "t2t_vit_14", 0, "t2t_vit", "t2t_vit_7", {{}}, 0.25, 0.3, 1, SHORT)
 print("ready", flush=True)

@@ -66,9 +66,8 @@ def shards(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def config() -> RunConfig:
-    torch.set_num_threads(1)
+def short_config() -> RunConfig:
+    """A run of some two seconds: a narrow, shallow T2T-ViT-7, 24 steps."""
     return RunConfig(
         scale="tiny",
         row="t2t_vit_14",
@@ -81,6 +80,12 @@ def config() -> RunConfig:
         cpu_threads=1,
         recipe=SHORT,
     )
+
+
+@pytest.fixture
+def config() -> RunConfig:
+    torch.set_num_threads(1)
+    return short_config()
 
 
 def changed(config: RunConfig, **recipe) -> RunConfig:

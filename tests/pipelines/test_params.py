@@ -1,0 +1,122 @@
+"""params.yaml: what is right is read, what is wrong is told in one line with its place."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.check import check_params
+from pipelines.params.reader import MAX_BYTES, Params
+from pipelines.params.training import resolve_recipe
+from t2t.errors import ConfigError
+
+TEXT = (Path(__file__).resolve().parents[2] / "params.yaml").read_text()
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text: str) -> Path:
+        path = tmp_path / "params.yaml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def line_of(text: str, part: str) -> int:
+    return next(n for n, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+def test_the_projects_own_file_is_right(write):
+    check_params(write(TEXT))
+
+
+def test_recipe_is_merged_in_order(write):
+    text = TEXT.replace(
+        "    train: {}\n    baseline: null\n", "    train: {lr: 0.125}\n    baseline: null\n", 1
+    )
+    params = Params(write(text))
+    row = resolve_recipe(params, "digits", "t2t_vit_14_wo_t2t")
+    other = resolve_recipe(params, "digits", "t2t_vit_14")
+    assert row.lr == 0.125
+    assert other.lr == params.tree["scales"]["digits"]["train"]["lr"]
+    assert row.weight_decay == params.tree["recipe"]["weight_decay"]
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1.0e-3", "0.001"])
+def test_numbers_are_read_as_dvc_reads_them(write, number):
+    params = Params(write(TEXT.replace("lr: 2.0e-3", f"lr: {number}")))
+    assert resolve_recipe(params, "digits").lr == 0.001
+
+
+# What is replaced, by what, and what the line must say: its key, the problem, what would be right.
+MISTAKES = {
+    "unknown recipe key": ("epochs: 28", "epohcs: 28", ["train.epohcs", "did you mean epochs?"]),
+    "unknown row key": ("macs_g: 10.1", "mac: 10.1", ["vit_small.paper.mac", "macs_g"]),
+    "unknown scale key": ("width_factor: 0.25", "width: 0.25", ["model.width", "width_factor"]),
+    "unknown section": ("recipe:\n", "recipes:\n", ["recipes", "known here: scale, scales"]),
+    "unknown backbone": ("backbone: vit,", "backbone: vitt,", ["vitt.py", "known: ", "t2t_vit"]),
+    "unknown scale": ("scale: digits", "scale: digit", ["'digit'", "digits"]),
+    "unknown baseline": ("baseline: t2t_vit_14\n", "baseline: t2t\n", ["'t2t'", "t2t_vit_14"]),
+    "string for a number": ("lr: 2.0e-3", 'lr: "2e-3"', ["train.lr", "valid number", "'2e-3'"]),
+    "boolean for a number": ("lr: 2.0e-3", "lr: true", ["train.lr", "valid number", "True"]),
+    "float for an integer": ("epochs: 28", "epochs: 2.5", ["train.epochs", "2.5"]),
+    "negative": ("lr: 2.0e-3", "lr: -0.1", ["train.lr", "greater than 0", "-0.1"]),
+    "not a number": ("lr: 2.0e-3", "lr: .nan", ["train.lr", "greater than 0", "nan"]),
+    "infinite": ("crop_pct: 1.0", "crop_pct: .inf", ["shards.crop_pct", "inf"]),
+    "too short a list": ("betas: [0.9, 0.999]", "betas: [0.9]", ["recipe.betas"]),
+    "no list": ("seeds: [0, 1, 2]", "seeds: 3", ["digits.seeds", "valid list", "3"]),
+    "no seed": ("seeds: [0, 1, 2]", "seeds: []", ["digits.seeds", "at least 1"]),
+    "a seed twice": ("seeds: [0, 1, 2]", "seeds: [0, 0]", ["digits.seeds", "once"]),
+    "missing key": ("  weight_decay: 0.05\n", "", ["recipe.weight_decay", "missing"]),
+    "missing title": ("    title: ViT-S/16\n", "", ["vit_small.title", "missing"]),
+    "odd size": ("image_size: 32", "image_size: 30", ["image_size", "multiple of 16"]),
+    "share beyond 1": ("val_fraction: 0.2", "val_fraction: 1.0", ["val_fraction", "less than 1"]),
+    "list for a mapping": (
+        "    train: {}\n    baseline: null",
+        "    train: []\n    baseline: null",
+        ["train", "dictionary"],
+    ),
+    "duplicate row": ("  vit_small:", "  t2t_vit_14:", ['duplicate key "t2t_vit_14"']),
+    "name with a path": ("  vit_small:", "  ../vit_small:", ["rows.../vit_small", "a name is"]),
+    "name with a command": ("  vit_small:", '  "a; touch x":', ["rows.a; touch x", "a name is"]),
+    "numeric name": ("  vit_small:", "  12:", ["rows.12", "a name is"]),
+    "broken YAML": ("betas: [0.9, 0.999]", "betas: [0.9", ["no valid YAML"]),
+    "python tag": ("lr: 2.0e-3", "lr: !!python/object:os.system 1", ["no valid YAML"]),
+    "alias": ("seeds: [0, 1, 2]", "seeds: &s [0]\n    cpu_threads: *s", ["aliases"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_with_its_place(write, mistake):
+    right, wrong, said = MISTAKES[mistake]
+    assert right in TEXT
+    text = (
+        TEXT.replace(right, wrong, 1)
+        if mistake != "unknown backbone"
+        else TEXT.replace(right, wrong)
+    )
+    with pytest.raises(ConfigError) as caught:
+        check_params(write(text))
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith("params.yaml:")
+    for part in said:
+        assert part in message, message
+
+
+def test_the_line_is_the_keys(write):
+    text = TEXT.replace("lr: 2.0e-3", "lr: -1")
+    with pytest.raises(ConfigError, match=f"params.yaml:{line_of(text, 'lr: -1')}: "):
+        check_params(write(text))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "just words\n", "\x00"])
+def test_what_is_no_mapping(write, text):
+    with pytest.raises(ConfigError, match=r"params\.yaml"):
+        check_params(write(text))
+
+
+def test_absent_and_huge_files(write, tmp_path):
+    with pytest.raises(ConfigError, match="there is no such file"):
+        check_params(tmp_path / "nowhere.yaml")
+    with pytest.raises(ConfigError, match="larger than"):
+        check_params(write("#" * (MAX_BYTES + 1)))
