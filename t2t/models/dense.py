@@ -59,7 +59,7 @@ VARIANTS: dict[str, DenseConfig] = {
 
 
 class DenseViT(TokenClassifier):
-    """`tokens_to_token` or `patch_embed`, then `blocks` (transitions among them), `norm`, `head`."""
+    """`tokens_to_token` or `patch_embed`, then `blocks` with transitions, `norm`, `head`."""
 
     def __init__(self, config: DenseConfig, *, image_size: tuple[int, int], num_classes: int):
         blocks, out_dim = _blocks(config)
@@ -71,18 +71,18 @@ class DenseViT(TokenClassifier):
             out_dim=out_dim,
             position="sinusoid" if config.kind == "t2t_vit" else "learnable",
         )
+        self.kind = config.kind
         if config.kind == "t2t_vit":
             self.tokens_to_token = make_tokenizer(
                 "performer", config.token_dim, config.embed_dim, dropout=config.token_dropout
             )
         else:
             self.patch_embed = PatchEmbed(config.embed_dim)
-        self._tokenizer = "tokens_to_token" if config.kind == "t2t_vit" else "patch_embed"
         self.init_weights()
 
     @property
     def tokenizer(self) -> nn.Module:
-        return self.get_submodule(self._tokenizer)
+        return self.tokens_to_token if self.kind == "t2t_vit" else self.patch_embed
 
 
 def _blocks(config: DenseConfig) -> tuple[list[nn.Module], int]:

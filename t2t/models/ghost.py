@@ -68,18 +68,18 @@ class GhostViT(TokenClassifier):
             out_dim=dim,
             position="sinusoid" if config.kind == "t2t_vit" else "learnable",
         )
+        self.kind = config.kind
         if config.kind == "t2t_vit":
             self.tokens_to_token = make_tokenizer(
                 "performer", config.token_dim, dim, dropout=config.token_dropout
             )
         else:
             self.patch_embed = PatchEmbed(dim)
-        self._tokenizer = "tokens_to_token" if config.kind == "t2t_vit" else "patch_embed"
         self.init_weights()
 
     @property
     def tokenizer(self) -> nn.Module:
-        return self.get_submodule(self._tokenizer)
+        return self.tokens_to_token if self.kind == "t2t_vit" else self.patch_embed
 
 
 build = GhostViT

@@ -14,9 +14,12 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
 
 
 def multi_head(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Tensor:
-    """softmax(Q K^T * head_dim^-0.5) V by heads: (B, Nq, dim), (B, N, dim) twice -> (B, Nq, dim)."""
-    heads = (split_heads(x, num_heads) for x in (query, key, value))
-    return F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+    """softmax(Q K^T * head_dim^-0.5) V in each head.
+
+    Queries (B, Nq, dim), keys and values (B, N, dim) -> (B, Nq, dim).
+    """
+    query, key, value = (split_heads(x, num_heads) for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):

@@ -31,13 +31,13 @@ class GhostAttention(nn.Module):
     computed, the second half its copies.
     """
 
-    def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = False):
+    def __init__(self, dim: int, num_heads: int):
         super().__init__()
         half = dim // 2
         self.num_heads = num_heads
-        self.q = nn.Linear(dim, half, bias=qkv_bias)
-        self.k = nn.Linear(dim, half, bias=qkv_bias)
-        self.v = nn.Linear(dim, half, bias=qkv_bias)
+        self.q = nn.Linear(dim, half, bias=False)
+        self.k = nn.Linear(dim, half, bias=False)
+        self.v = nn.Linear(dim, half, bias=False)
         self.cheap_operation_q = ChannelScale(half)
         self.cheap_operation_k = ChannelScale(half)
         self.cheap_operation_v = ChannelScale(half)

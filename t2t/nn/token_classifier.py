@@ -97,8 +97,11 @@ class TokenClassifier(nn.Module):
                 f"images of {x.shape[-2]} x {x.shape[-1]} pixels given to a network made for "
                 f"{self.image_size[0]} x {self.image_size[1]}: create it with that image_size"
             )
-        x = self.tokenizer(x)
-        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embed
+        if self.recompute_tokenizer and torch.is_grad_enabled():
+            x = cast(Tensor, checkpoint(self.tokenizer, x, use_reentrant=False))
+        else:
+            x = self.tokenizer(x)
+        x = torch.cat([self.first_tokens().expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embed
         last = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
             x = block(x, cls_only and i == last)

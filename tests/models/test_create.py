@@ -56,7 +56,7 @@ def test_mistakes_are_named(arguments, message):
 def test_an_override_changes_the_network():
     with torch.device("meta"):
         model = create("t2t_vit_14", drop_path_rate=0.2, depth=3, token_dropout=0)
-    assert [block.drop_path.p for block in model.blocks] == pytest.approx([0, 0.1, 0.2])
+    assert [block.drop_path.rate for block in model.blocks] == pytest.approx([0, 0.1, 0.2])
     assert model.tokens_to_token.attention1.dropout.p == 0
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from t2t.errors import ConfigError
-from t2t.models import create, names
+from t2t.models import backbone_of, create, names
 from tests.nn import reference
 from tests.nn.exactness import assert_same_arithmetic, perturb, randn
 
@@ -17,7 +17,15 @@ KINDS = [
     "t2t_vit_14_wo_t2t",
     "t2t_vit_14_se",
     "vit_base",
+    "vit_se",
+    "t2t_vit_16_ghost",
+    "vit_ghost",
+    "t2t_vit_dense",
+    "vit_dense",
+    "deit_small",
+    "deit_small_distilled",
 ]
+CNNS = [name for name in names() if backbone_of(name) == "cnn"]
 
 
 @pytest.mark.slow
@@ -52,8 +60,11 @@ def test_features_hold_every_token_and_agree_with_the_logits(name):
     model = perturb(create(name, **(TINY | {"image_size": (48, 32)})))
     x = randn(2, 3, 48, 32)
     features = model.forward_features(x)
-    assert features.shape[1] == 1 + 3 * 2
-    torch.testing.assert_close(model.head(features[:, 0]), model(x))
+    assert features.shape[1] == model.first_tokens().shape[1] + 3 * 2
+    logits = model.head(features[:, 0])
+    if name == "deit_small_distilled":
+        logits = (logits + model.head_dist(features[:, 1])) / 2
+    torch.testing.assert_close(logits, model(x))
 
 
 def test_images_of_another_size_are_refused():
@@ -62,7 +73,38 @@ def test_images_of_another_size_are_refused():
         model(torch.zeros(1, 3, 32, 48))
 
 
-@pytest.mark.parametrize("name", ["t2t_vit_7", "t2t_vit_t_14", "t2t_vit_14_se"])
+@pytest.mark.parametrize("name", CNNS)
+@pytest.mark.parametrize("size", [(32, 32), (48, 80)])
+def test_convolutional_networks_take_any_size(name, size):
+    model = create(name, **(TINY | {"image_size": size}))
+    assert model(randn(2, 3, *size).float()).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", [n for n in CNNS if n != "densenet_201"])
+def test_convolutional_networks_skip_branches_at_the_given_rate(name):
+    rates = [
+        module.drop_prob
+        for module in create(name, drop_path_rate=0.2).modules()
+        if type(module).__name__ == "DropPath"
+    ]
+    assert rates == sorted(rates) and 0.1 < rates[-1] <= 0.2
+
+
+def test_a_recomputed_tokenizer_changes_no_gradient():
+    """With dropout drawn anew from the same state."""
+    results = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        model = create("t2t_vit_7", recompute_tokenizer=recompute, **TINY)
+        loss = model(randn(2, 3, 32, 32).float()).square().sum()
+        loss.backward()
+        results.append([loss, *(p.grad for p in model.parameters() if p.requires_grad)])
+    torch.testing.assert_close(results[0], results[1], atol=0, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["t2t_vit_7", "t2t_vit_t_14", "t2t_vit_14_se", "t2t_vit_16_ghost", "t2t_vit_dense"]
+)
 def test_compiles_as_one_graph_to_the_same_values(name):
     torch.manual_seed(0)
     model = create(name, token_dropout=0.0, **(TINY | {"depth_factor": 0.15}))

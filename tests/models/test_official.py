@@ -9,7 +9,14 @@ import torch
 
 from t2t.models import create, names
 
-VARIANTS = ["t2t_vit_7", "t2t_vit_t_14", "t2t_vit_14_wide", "t2t_vit_14_se"]
+VARIANTS = [
+    "t2t_vit_7",
+    "t2t_vit_t_14",
+    "t2t_vit_14_wide",
+    "t2t_vit_14_se",
+    "t2t_vit_dense",
+    "t2t_vit_16_ghost",
+]
 RUNS = [(name, 64) for name in VARIANTS] + [("t2t_vit_7", 224), ("t2t_vit_t_14", 224)]
 
 pytestmark = pytest.mark.golden

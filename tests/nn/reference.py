@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from t2t.nn.attention import Attention, SEAttention
 from t2t.nn.block import Block, Mlp
+from t2t.nn.dense import DenseBlock, Transition
+from t2t.nn.ghost import ChannelScale, GhostAttention, GhostMlp
 from t2t.nn.patch_embed import PatchEmbed
 from t2t.nn.soft_split import SoftSplit
 from t2t.nn.token_classifier import TokenClassifier
@@ -62,8 +64,18 @@ def transformer(layer: TokenTransformer, x: Tensor) -> Tensor:
     return y + mlp(layer.mlp, layer.norm2(y))
 
 
-def mlp(layer: Mlp, x: Tensor) -> Tensor:
-    return layer.fc2(F.gelu(layer.fc1(x)))
+def cheap_copy(scale: ChannelScale, x: Tensor) -> Tensor:
+    """The depthwise convolution of one tap that the scale stands for."""
+    return F.conv1d(x.transpose(1, 2), scale.weight, groups=x.shape[-1]).transpose(1, 2)
+
+
+def mlp(layer: Mlp | GhostMlp, x: Tensor) -> Tensor:
+    hidden = F.gelu(layer.fc1(x))
+    if isinstance(layer, GhostMlp):
+        second = F.gelu(cheap_copy(layer.cheap_operation2, hidden))
+        third = F.gelu(cheap_copy(layer.cheap_operation3, hidden))
+        hidden = torch.cat([hidden, second, third], dim=2)
+    return layer.fc2(hidden)
 
 
 def tokens(module: nn.Module, x: Tensor) -> Tensor:
@@ -86,11 +98,24 @@ def tokens(module: nn.Module, x: Tensor) -> Tensor:
     return module.project(windows(x, SPLITS[2]))
 
 
-def attention(layer: Attention, x: Tensor) -> Tensor:
+def queries_keys_values(layer: Attention | GhostAttention, x: Tensor) -> tuple[Tensor, ...]:
+    if not isinstance(layer, GhostAttention):
+        return layer.qkv(x).chunk(3, dim=-1)
+    cheap = (layer.cheap_operation_q, layer.cheap_operation_k, layer.cheap_operation_v)
+    halves = (layer.q(x), layer.k(x), layer.v(x))
+    return tuple(
+        torch.cat([half, cheap_copy(scale, half)], dim=2)
+        for half, scale in zip(halves, cheap, strict=True)
+    )
+
+
+def attention(layer: Attention | GhostAttention, x: Tensor) -> Tensor:
     batch, length, dim = x.shape
     head_dim = dim // layer.num_heads
-    qkv = layer.qkv(x).reshape(batch, length, 3, layer.num_heads, head_dim)
-    query, key, value = qkv.permute(2, 0, 3, 1, 4)
+    query, key, value = (
+        y.reshape(batch, length, layer.num_heads, head_dim).permute(0, 2, 1, 3)
+        for y in queries_keys_values(layer, x)
+    )
     attended = softmax_attention(query, key, value, head_dim**-0.5)
     y = layer.proj(attended.transpose(1, 2).reshape(batch, length, dim))
     if isinstance(layer, SEAttention):
@@ -100,15 +125,26 @@ def attention(layer: Attention, x: Tensor) -> Tensor:
     return y
 
 
-def block(layer: Block, x: Tensor) -> Tensor:
-    x = x + attention(layer.attn, layer.norm1(x))
-    return x + mlp(layer.mlp, layer.norm2(x))
+def block(layer: Block | Transition, x: Tensor) -> Tensor:
+    if isinstance(layer, Transition):
+        return F.gelu(layer.linear(x))
+    y = x + attention(layer.attn, layer.norm1(x))
+    y = y + mlp(layer.mlp, layer.norm2(y))
+    if isinstance(layer, DenseBlock):
+        return torch.cat([x, layer.dense_linear(y)], dim=2)
+    return y
 
 
 def logits(model: TokenClassifier, x: Tensor) -> Tensor:
     """`model(x)` in evaluation mode."""
     x = tokens(model.tokenizer, x)
-    x = torch.cat([model.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + model.pos_embed
+    dist_token, head_dist = getattr(model, "dist_token", None), getattr(model, "head_dist", None)
+    first = [model.cls_token] + ([] if dist_token is None else [dist_token])
+    x = torch.cat([*(token.expand(x.shape[0], -1, -1) for token in first), x], dim=1)
+    x = x + model.pos_embed
     for layer in model.blocks:
         x = block(layer, x)
-    return model.head(model.norm(x)[:, 0])
+    x = model.norm(x)
+    if head_dist is None:
+        return model.head(x[:, 0])
+    return (model.head(x[:, 0]) + head_dist(x[:, 1])) / 2

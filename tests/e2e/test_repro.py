@@ -1,0 +1,173 @@
+"""`dvc repro`: everything once, then only what an edit makes stale."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.project import Project
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+ALL = ["prepare", "shard"]
+ALL += [f"{verb}@{row}" for verb in ("train", "evaluate") for row in ("t2t_vit_14", "vit_small")]
+LONG = ("epochs: 2", "epochs: 20")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The project after its first `dvc repro`, with the stages that it ran."""
+    project = Project.created(tmp_path_factory.mktemp("made"))
+    ran = project.repro()
+    return project, ran
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    return made[0].copied(tmp_path / "project")
+
+
+def test_first_repro_runs_every_stage_once(made):
+    project, ran = made
+    assert sorted(ran) == sorted([*ALL, "report"])
+    table = project.read("reports/digits/table.md")
+    assert "T2T-ViT-14" in table and "ViT-S/16" in table and "checks the machinery" in table
+    metrics = json.loads(project.read("reports/digits/metrics/t2t_vit_14.json"))
+    assert metrics["val_images"] > 1000 and 0 < metrics["top1_pct"] < 100
+
+
+def test_second_repro_runs_nothing(made):
+    began = time.monotonic()
+    assert made[0].repro() == []
+    assert time.monotonic() - began < 20
+    assert made[0].stale() == set()
+
+
+def test_dvc_shows_metrics_plots_and_params(made):
+    project = made[0]
+    metrics = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
+    assert {Path(name).stem for name in metrics} == {"t2t_vit_14", "vit_small"}
+    assert all("top1_pct" in entry["data"] for entry in metrics.values())
+    shown = project.dvc("plots", "show", "--json")
+    assert "reports/digits/curves/t2t_vit_14.csv" in shown.stdout, shown.stderr
+
+
+def test_added_row_runs_that_row_and_the_report(project):
+    row = project.read("params.yaml").partition("  vit_small:")[2]
+    addition = "  vit_smaller:" + row.replace("ViT-S/16", "ViT-XS").replace("{}", "{lr: 1.0e-3}")
+    project.write("params.yaml", project.read("params.yaml") + addition)
+    assert project.repro() == ["train@vit_smaller", "evaluate@vit_smaller", "report"]
+    assert "ViT-XS" in project.read("reports/digits/table.md")
+
+
+def test_removed_row_leaves_the_table(project):
+    text = project.read("params.yaml")
+    project.write("params.yaml", text[: text.index("  vit_small:")])
+    assert project.repro() == ["report"]
+    assert "ViT-S/16" not in project.read("reports/digits/table.md")
+
+
+@pytest.mark.parametrize(
+    "right, wrong", [("top1_pct: 81.5", "top1_pct: 81.6"), ("title: ViT-S/16", "title: ViT-S")]
+)
+def test_what_only_the_report_reads_re_runs_only_the_report(project, right, wrong):
+    project.edit("params.yaml", right, wrong)
+    assert project.repro() == ["report"]
+
+
+def test_comment_in_one_backbone_leaves_the_others_rows_alone(project):
+    path = "t2t/models/vit.py"
+    project.write(path, project.read(path) + "# A comment.\n")
+    assert project.repro() == ["train@vit_small", "evaluate@vit_small", "report"]
+
+
+def test_new_backbone_and_what_no_stage_reads_re_run_nothing(project):
+    project.write("t2t/models/another.py", '"""A backbone."""\n\nVARIANTS = {}\n')
+    for path in ("t2t/tracking/follow.py", "pipelines/run.py", "README.md"):
+        project.write(path, project.read(path) + "\n")
+    text = project.read("params.yaml").replace("\nrows:", "\n# A comment.\nrows:")
+    project.write("params.yaml", text)
+    assert project.repro() == []
+
+
+def test_mistake_in_params_stops_before_anything_is_touched(project):
+    project.edit("params.yaml", "lr: 2.0e-3", "lr: -1")
+    weights = next((project.folder / "data" / "runs").rglob("ema.safetensors"))
+    result = project.dvc("repro", "shard", "--force")
+    assert result.returncode != 0
+    assert "params.yaml:" in result.stderr and "scales.digits.train.lr" in result.stderr
+    assert "Traceback" not in result.stderr and weights.exists()
+
+
+def wait_for(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def trainers(project):
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command = " ".join(process.info["cmdline"] or [])
+        if process.info["cwd"] == str(project.folder) and "pipelines.run train" in command:
+            found.append(process)
+    return found
+
+
+def checkpoints(project):
+    return list((project.folder / "data" / "checkpoints").glob("*/step_*.pt"))
+
+
+def weights(project):
+    return (project.folder / "data/runs/digits/t2t_vit_14/seed_0/raw.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(made, tmp_path_factory):
+    """The project after a longer training of one row that nobody touched."""
+    project = made[0].copied(tmp_path_factory.mktemp("undisturbed") / "project")
+    project.edit("params.yaml", *LONG)
+    assert project.repro("train@t2t_vit_14") == ["train@t2t_vit_14"]
+    return project
+
+
+def test_killed_dvc_leaves_no_trainer_and_the_row_goes_on_where_it_was(project, undisturbed):
+    project.edit("params.yaml", *LONG)
+    dvc = project.start_dvc("repro", "train@t2t_vit_14")
+    wait_for(lambda: checkpoints(project))
+    assert trainers(project)
+    os.kill(dvc.pid, signal.SIGKILL)
+    dvc.wait()
+    wait_for(lambda: not trainers(project), 15)
+    (newest, *_) = sorted(checkpoints(project), reverse=True)
+    step = int(newest.name[5:14])
+    assert step > 0
+    assert project.repro("train@t2t_vit_14") == ["train@t2t_vit_14"]
+    assert weights(project) == weights(undisturbed)
+    assert not checkpoints(project)
+
+
+def test_killed_trainer_fails_the_stage_and_goes_on_next_time(project, undisturbed):
+    project.edit("params.yaml", *LONG)
+    dvc = project.start_dvc("repro", "train@t2t_vit_14")
+    wait_for(lambda: checkpoints(project))
+    for process in trainers(project):
+        process.kill()
+    assert dvc.wait(60) != 0
+    assert "train@t2t_vit_14" in project.stale()
+    project.repro("train@t2t_vit_14")
+    assert weights(project) == weights(undisturbed)
+
+
+def test_dependency_edited_while_a_stage_runs_makes_it_fail(project):
+    project.edit("params.yaml", *LONG)
+    dvc = project.start_dvc("repro", "train@t2t_vit_14")
+    wait_for(lambda: checkpoints(project))
+    project.write("t2t/nn/block.py", project.read("t2t/nn/block.py") + "# Meanwhile.\n")
+    assert dvc.wait(120) != 0
+    assert "t2t/nn/block.py changed while this stage ran" in project.read("dvc.log")
+    assert "train@t2t_vit_14" in project.stale()
