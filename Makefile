@@ -24,10 +24,10 @@ check: setup  ## lint, types, layers, lock file
 	$(in) lint-imports
 	sh scripts/check_lock.sh
 
-ui:  ## MLflow on http://127.0.0.1:5000
-	$(in) mlflow ui --host 127.0.0.1 --port 5000
+ui: setup  ## MLflow on http://127.0.0.1:5000
+	$(in) sh -c 'mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host 127.0.0.1 --port 5000'
 
-track:  ## deliver to MLflow what it has not got yet
+track: setup  ## deliver to MLflow what it has not got yet
 	$(in) python -m pipelines.track
 
 lock: setup  ## resolve pyproject.toml into requirements.lock

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+# A page that polls its server is never idle; its charts are drawn by then.
+SETTLE_MS = 2_000
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -18,7 +20,9 @@ FLAGS = [
 ]
 
 
-def screenshot(address: str, out: Path, *, width: int, height: int, dark: bool, full: bool) -> None:
+def screenshot(
+    address: str, out: Path, *, width: int, height: int, dark: bool, full: bool, text: str
+) -> None:
     """Write a PNG of `address`; raises FileNotFoundError where Chromium is not installed."""
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -30,6 +34,9 @@ def screenshot(address: str, out: Path, *, width: int, height: int, dark: bool, 
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
         page.goto(address, wait_until="load")
+        if text:
+            page.get_by_text(text).first.wait_for(timeout=30_000)
+            page.wait_for_timeout(SETTLE_MS)
         page.screenshot(path=out, full_page=full)
         browser.close()
 
@@ -42,6 +49,7 @@ def main() -> int:
     parser.add_argument("--height", type=int, default=900)
     parser.add_argument("--dark", action="store_true", help="ask for the dark colours")
     parser.add_argument("--full", action="store_true", help="the whole page, not the window alone")
+    parser.add_argument("--text", default="", help="wait until this text is on the page")
     args = parser.parse_args()
     address = args.address
     if "://" not in address:
@@ -52,7 +60,13 @@ def main() -> int:
         address = file.as_uri()
     try:
         screenshot(
-            address, args.out, width=args.width, height=args.height, dark=args.dark, full=args.full
+            address,
+            args.out,
+            width=args.width,
+            height=args.height,
+            dark=args.dark,
+            full=args.full,
+            text=args.text,
         )
     except FileNotFoundError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -67,7 +67,7 @@ def split_norm_linear(x: Tensor, split: SoftSplit, norm: nn.LayerNorm, linear: n
         projected = _convolve(widen(x), split, weight) if split.of_pixels else None
     if projected is None:
         projected = _convolve(x, split, weight.to(x.dtype))
-    y = _flatten(projected * rstd.to(weight.dtype)) + bias
+    y = torch.addcmul(bias, _flatten(projected).to(bias.dtype), _flatten(rstd).to(bias.dtype))
     return y.to(linear.weight.dtype)
 
 

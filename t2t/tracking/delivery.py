@@ -56,7 +56,7 @@ class Delivery:
             for event in events:
                 for key, value in event.get("tags", {}).items():
                     client.set_tag(run_id, key, value)
-                if event["kind"] == EVALUATION:
+                if event["kind"] == EVALUATION and not is_finished(self.folder):
                     client.set_terminated(run_id, "FINISHED", event["time_ms"])
             self._note(name, self._done.get(name, 0) + len(events))
         if self._owes_result():
@@ -79,8 +79,12 @@ class Delivery:
         for name in ("config.json", "metrics.jsonl"):
             client.log_artifact(run_id, str(result / name))
         _log_model(self.uri, run_id, result)
-        last_ms = max(event["time_ms"] for event in read_journal(self.folder / JOURNAL))
-        client.set_terminated(run_id, "FINISHED", last_ms)
+        trained = [
+            event["time_ms"]
+            for event in read_journal(self.folder / JOURNAL)
+            if event["kind"] != EVALUATION
+        ]
+        client.set_terminated(run_id, "FINISHED", trained[-1])
 
     def _note(self, key: str, value: Any) -> None:
         self._done[key] = value
@@ -99,7 +103,11 @@ def _experiment_id(client: Any, name: str) -> str:
         database = Path(client.tracking_uri.removeprefix("sqlite:///"))
         location = (database.parent / "artifacts" / name).as_uri()
     try:
-        return client.create_experiment(name, artifact_location=location)
+        return client.create_experiment(
+            name,
+            artifact_location=location,
+            tags={"mlflow.experimentKind": "custom_model_development"},
+        )
     except MlflowException:  # another mirror was first
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
