@@ -1,7 +1,7 @@
 # Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
 in := .venv/bin/python -m pipelines.environment
 
-.PHONY: help setup repro test check ui track lock
+.PHONY: help setup repro test check ui track readme lock
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -29,6 +29,9 @@ ui: setup  ## MLflow on http://127.0.0.1:5000
 
 track: setup  ## deliver to MLflow what it has not got yet
 	$(in) python -m pipelines.track
+
+readme:  ## put the present table into README.md
+	$(in) python scripts/readme_table.py
 
 lock: setup  ## resolve pyproject.toml into requirements.lock
 	sh scripts/check_lock.sh --write

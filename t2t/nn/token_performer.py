@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2t.nn.precision import widen, without_autocast
@@ -48,14 +49,16 @@ class TokenPerformer(nn.Module):
 
     def _attend(self, kqv: Tensor) -> Tensor:
         """Attention and `proj`, which is applied to the (m, dim) summary rather than per token."""
-        keys_queries = kqv[..., : 2 * self.dim].unflatten(-1, (2, self.dim))
-        values = kqv[..., 2 * self.dim :]
-        log_scale = keys_queries.square().sum(-1, keepdim=True) / 2 + math.log(len(self.w)) / 2
-        features = torch.exp(keys_queries @ widen(self.w).mT - log_scale)
-        keys, queries = features.unbind(dim=-2)
+        keys, queries, values = kqv.split(self.dim, dim=-1)
+        keys, queries = self._features(keys), self._features(queries)
         summary = (keys.mT @ values) @ widen(self.proj.weight).mT
         mass = queries @ keys.sum(1).unsqueeze(-1)
-        return (queries @ summary) / (mass + EPSILON) + widen(self.proj.bias)
+        return torch.addcdiv(widen(self.proj.bias), queries @ summary, mass + EPSILON)
+
+    def _features(self, x: Tensor) -> Tensor:
+        """phi of keys or queries: (B, N, dim) -> (B, N, m)."""
+        log_scale = x.square().sum(-1, keepdim=True) / 2 + math.log(len(self.w)) / 2
+        return torch.exp(F.linear(x, widen(self.w)) - log_scale)
 
     def macs(self, height: int, width: int) -> int:
         """Multiply-accumulates for one map of `height` x `width`, as the paper defines the layer.
