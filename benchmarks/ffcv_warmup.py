@@ -4,13 +4,7 @@
 
 Compares FFCV as it comes (random resized crop and flip, its JIT on) with this project's two
 engines on the same file of 1,437 digits, 32 x 32, batch 64, one worker. CPU seconds of the
-process, all threads, the import of torch not counted.
-
-Last figures (2026-11-23; ffcv 1.0.2, Python 3.11, two shared x86-64 cores; median of 3, range):
-
-    stock FFCV    11.99 (10.97 to 13.35)
-    engine ffcv    0.51 (0.47 to 0.61)
-    engine torch   0.07 (0.06 to 0.09)
+process, all threads, the import of torch not counted. Its last figures stand in benchmarks/README.md.
 """
 
 import statistics

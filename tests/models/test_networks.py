@@ -152,3 +152,22 @@ def test_shrinking_keeps_the_order_of_networks(factor):
     assert many_heads[1] == fourteen[1]
     if factor >= 0.2:
         assert abs(many_heads[0] - fourteen[0]) <= 0.2 * fourteen[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("deit_small", "deit_small_patch16_224"),
+        ("deit_small_distilled", "deit_small_distilled_patch16_224"),
+        ("vit_base", "vit_base_patch16_224"),
+    ],
+)
+def test_equals_timms_network_of_that_name(name, theirs):
+    """Keys, and logits from the same weights, at a size that is not square."""
+    import timm
+
+    oracle = perturb(timm.create_model(theirs, img_size=(48, 32), num_classes=10, depth=2))
+    model = create(name, image_size=(48, 32), num_classes=10, depth=2).double().eval()
+    model.load_state_dict(oracle.state_dict())
+    x = randn(2, 3, 48, 32)
+    torch.testing.assert_close(model(x), oracle(x), rtol=1e-10, atol=1e-10)
