@@ -4,7 +4,8 @@
 
 Compares FFCV as it comes (random resized crop and flip, its JIT on) with this project's two
 engines on the same file of 1,437 digits, 32 x 32, batch 64, one worker. CPU seconds of the
-process, all threads, the import of torch not counted. Its last figures stand in benchmarks/README.md.
+process, all threads, the import of torch not counted. Its last figures stand in
+benchmarks/README.md.
 """
 
 import statistics

@@ -91,7 +91,7 @@ class MobileNetConfig:
     """`width` and `depth` multiply the channels and the layers of each stage of version 1 or 2.
 
     `drop_path_rate` is the last block's, rising linearly from 0 at the first; it concerns blocks
-    with a skip connection alone.
+    with a skip connection alone, of which version 1 has none.
     """
 
     version: Literal["v1", "v2"]

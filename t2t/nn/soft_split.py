@@ -67,8 +67,11 @@ def split_norm_linear(x: Tensor, split: SoftSplit, norm: nn.LayerNorm, linear: n
         projected = _convolve(widen(x), split, weight) if split.of_pixels else None
     if projected is None:
         projected = _convolve(x, split, weight.to(x.dtype))
-    y = torch.addcmul(bias, _flatten(projected).to(bias.dtype), _flatten(rstd).to(bias.dtype))
-    return y.to(linear.weight.dtype)
+    projected, rstd = (_flatten(t).to(bias.dtype) for t in (projected, rstd))
+    # Without gradients the result takes the place of what it is made of: the largest tensor there
+    # is, which sets the peak of memory.
+    out = None if torch.is_grad_enabled() else projected
+    return torch.addcmul(bias, projected, rstd, out=out).to(linear.weight.dtype)
 
 
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -103,7 +103,7 @@ def test_params_cover_reads(verb, inputs, monkeypatch, tmp_path):
     work = {
         "prepare": ["prepare"],
         "shard": ["open_prepared", "write_shard"],
-        "train": ["train_run", "write_curves"],
+        "train": ["run_side_by_side", "write_curves"],
         "report": ["write_report"],
     }[verb]
     calls = []
@@ -123,8 +123,13 @@ def test_params_cover_reads(verb, inputs, monkeypatch, tmp_path):
 
 
 class Stub:
+    """Stands for what the work gives back."""
+
     classes = ()
     fingerprint = ""
+
+    def __getitem__(self, name):
+        return {}
 
     def split(self, name):
         return []
