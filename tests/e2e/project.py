@@ -13,7 +13,7 @@ from pipelines.environment import project_environment
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "seeds: [0, 1, 2]": "seeds: [0]",
-    "epochs: 28": "epochs: 2",
+    "epochs: 32": "epochs: 2",
     "cooldown_epochs: 2": "cooldown_epochs: 0",
     "warmup_epochs: 3": "warmup_epochs: 1",
     "val_fraction: 0.2": "val_fraction: 0.9",

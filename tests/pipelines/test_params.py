@@ -50,7 +50,7 @@ def test_numbers_are_read_as_dvc_reads_them(write, number):
 
 # What is replaced, by what, and what the line must say: its key, the problem, what would be right.
 MISTAKES = {
-    "unknown recipe key": ("epochs: 28", "epohcs: 28", ["train.epohcs", "did you mean epochs?"]),
+    "unknown recipe key": ("epochs: 32", "epohcs: 28", ["train.epohcs", "did you mean epochs?"]),
     "unknown row key": ("macs_g: 10.1", "mac: 10.1", ["vit_small.paper.mac", "macs_g"]),
     "unknown scale key": ("width_factor: 0.25", "width: 0.25", ["model.width", "width_factor"]),
     "unknown section": ("recipe:\n", "recipes:\n", ["recipes", "known here: scale, scales"]),
@@ -59,7 +59,7 @@ MISTAKES = {
     "unknown baseline": ("baseline: t2t_vit_14\n", "baseline: t2t\n", ["'t2t'", "t2t_vit_14"]),
     "string for a number": ("lr: 2.0e-3", 'lr: "2e-3"', ["train.lr", "valid number", "'2e-3'"]),
     "boolean for a number": ("lr: 2.0e-3", "lr: true", ["train.lr", "valid number", "True"]),
-    "float for an integer": ("epochs: 28", "epochs: 2.5", ["train.epochs", "2.5"]),
+    "float for an integer": ("epochs: 32", "epochs: 2.5", ["train.epochs", "2.5"]),
     "negative": ("lr: 2.0e-3", "lr: -0.1", ["train.lr", "greater than 0", "-0.1"]),
     "not a number": ("lr: 2.0e-3", "lr: .nan", ["train.lr", "greater than 0", "nan"]),
     "infinite": ("crop_pct: 1.0", "crop_pct: .inf", ["shards.crop_pct", "inf"]),
