@@ -120,3 +120,10 @@ def test_absent_and_huge_files(write, tmp_path):
         check_params(tmp_path / "nowhere.yaml")
     with pytest.raises(ConfigError, match="larger than"):
         check_params(write("#" * (MAX_BYTES + 1)))
+
+
+def test_backbones_are_those_of_the_models_package():
+    from pipelines.check import _backbones
+    from t2t.models import backbones
+
+    assert _backbones() == sorted(backbones())
