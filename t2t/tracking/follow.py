@@ -19,6 +19,8 @@ from t2t.training.record import RUN_RECORD
 
 POLL_S = 2.0
 RETRY_AFTER_S = 60.0
+# Training comes first where the two share the cores.
+_NICENESS = 10
 
 
 @contextlib.contextmanager
@@ -82,6 +84,7 @@ def _under_way(folder: Path) -> bool:
 
 def follow(root: Path, tracking_uri: str) -> None:
     """Mirrors until standard input ends, which it also does when the process behind it dies."""
+    os.nice(_NICENESS)
     mirror, sampler = Mirror(root, tracking_uri), SystemSampler()
     while not select.select([sys.stdin], [], [], POLL_S)[0]:
         sampler.sample([folder for folder in mirror.workspaces() if _under_way(folder)])
