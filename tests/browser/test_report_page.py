@@ -6,20 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.screenshot import FLAGS
 from t2t.reporting.page import write_report
 from tests.reporting.synthetic import DIGITS, many_rows, table_7, write_results
 
 pytestmark = pytest.mark.browser
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
