@@ -15,7 +15,8 @@ CHECKPOINTS = ROOT / "data" / "checkpoints"
 def mirrored() -> Iterator[None]:
     """Keeps MLflow up to date with the workspaces while the block runs.
 
-    The mirror is not waited for: it delivers what is left by itself, then ends."""
+    The mirror is not waited for: it delivers what is left by itself, then ends.
+    """
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     (ROOT / "data" / "mlflow").mkdir(parents=True, exist_ok=True)
     with open(CHECKPOINTS / "mirror.log", "a", encoding="utf-8") as log:
