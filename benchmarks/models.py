@@ -90,9 +90,9 @@ def _memory(name: str, arguments: argparse.Namespace, model: nn.Module, images: 
         "lean": _saved_mib(model, lambda: model(images)) / len(images),
     }
     yield "activations kept for the backward pass, MiB/image", kept
-    model.recompute_tokenizer = True
-    kept["lean"] = _saved_mib(model, lambda: model(images)) / len(images)
-    yield "the same, tokens computed twice (recompute_tokenizer)", kept
+    again = create(name, image_size=arguments.image_size, recompute=True).to(images.device).eval()
+    kept["lean"] = _saved_mib(again, lambda: again(images)) / len(images)
+    yield "the same, tokens and activations computed twice (recompute)", kept
     yield (
         "peak memory of inference, MiB",
         {form: _peak_elsewhere(name, form, arguments) for form in ("plain", "lean")},

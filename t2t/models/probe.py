@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from t2t.errors import ConfigError
+from t2t.nn.tokens_to_token import TokensToToken
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ def capture(
         _expect_among(name, mapped, "module with an attention map")
     seen = Captured()
     handles = []
+    # What works in turns would show its last turn alone.
+    in_turns = [module for module in modules.values() if isinstance(module, TokensToToken)]
+    pixels_at_once = [module.pixels_at_once for module in in_turns]
+    for module in in_turns:
+        module.pixels_at_once = None
     try:
         for name in features:
             handles.append(modules[name].register_forward_hook(_keep_output(seen, name)))
@@ -65,6 +71,8 @@ def capture(
     finally:
         for handle in handles:
             handle.remove()
+        for module, before in zip(in_turns, pixels_at_once, strict=True):
+            module.pixels_at_once = before
 
 
 def _keep_output(seen: Captured, name: str) -> Callable[..., None]:

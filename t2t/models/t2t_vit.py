@@ -26,7 +26,8 @@ class T2TViTConfig:
 
     `token_dropout` concerns Performer layers only, which have it whatever the recipe says.
     `drop_path_rate` is the recipe's: the last block's, rising linearly from 0 at the first.
-    `recompute_tokenizer` saves training memory: the T2T module runs again in the backward pass.
+    `recompute` saves training memory: the T2T module and the activations of the MLPs, cheap beside
+    the rest, are computed again in the backward pass.
     """
 
     embed_dim: int
@@ -38,7 +39,7 @@ class T2TViTConfig:
     token_dim: int = 64
     token_dropout: float = 0.1
     drop_path_rate: float = 0.0
-    recompute_tokenizer: bool = False
+    recompute: bool = False
 
     def scaled(self, width_factor: float, depth_factor: float) -> Self:
         """The same network with width and depth multiplied; heads and ratios stay."""
@@ -84,7 +85,7 @@ class T2TViT(TokenClassifier):
                 Block(
                     dim,
                     attention(dim, config.num_heads),
-                    Mlp(dim, int(dim * config.mlp_ratio)),
+                    Mlp(dim, int(dim * config.mlp_ratio), recompute=config.recompute),
                     drop_path=rate,
                 )
                 for rate in drop_path_rates(config.drop_path_rate, config.depth)
@@ -94,7 +95,7 @@ class T2TViT(TokenClassifier):
             embed_dim=dim,
             out_dim=dim,
             position="sinusoid",
-            recompute_tokenizer=config.recompute_tokenizer,
+            recompute_tokenizer=config.recompute,
         )
         self.tokens_to_token = make_tokenizer(
             config.tokens_type, config.token_dim, dim, dropout=config.token_dropout

@@ -25,8 +25,9 @@ def multi_head(query: Tensor, key: Tensor, value: Tensor, num_heads: int) -> Ten
 class Attention(nn.Module):
     """softmax(Q K^T * head_dim^-0.5) V, then `proj` (paper equation 1).
 
-    With `cls_only` it computes the class token's row alone: every token still gives a key and a
-    value, but one query is asked. The result is the same, as rows do not depend on each other.
+    With `cls_only` it computes the class token's row alone. The result is the same, as rows do not
+    depend on each other; and one query needs no token's key or value: q (W_k x) = (q W_k) x, and
+    the mean of the values is W_v of the mean of the tokens, both weighted by the softmax.
 
     Raises:
         ConfigError: `dim` is not a multiple of `num_heads`.
@@ -47,14 +48,21 @@ class Attention(nn.Module):
         """(B, N, dim) -> (B, N, dim), or (B, 1, dim) with `cls_only`."""
         if not cls_only:
             return self.proj(self._attend(*self.qkv(x).chunk(3, dim=-1)))
-        dim = x.shape[-1]
-        query_bias, key_value_bias = None, None
-        if self.qkv.bias is not None:
-            query_bias, key_value_bias = self.qkv.bias.split([dim, 2 * dim])
-        query_weight, key_value_weight = self.qkv.weight.split([dim, 2 * dim])
-        query = F.linear(x[:, :1], query_weight, query_bias)
-        key_value = F.linear(x, key_value_weight, key_value_bias)
-        return self.proj(self._attend(query, *key_value.chunk(2, dim=-1)))
+        return self.proj(self._attend_for_first(x))
+
+    def _attend_for_first(self, x: Tensor) -> Tensor:
+        """The first token's row of the attention, before `proj`: (B, N, dim) -> (B, 1, dim)."""
+        query_weight, key_weight, value_weight = self.qkv.weight.chunk(3)
+        query_bias, _, value_bias = (None,) * 3 if self.qkv.bias is None else self.qkv.bias.chunk(3)
+        query = F.linear(x[:, 0], query_weight, query_bias).unflatten(-1, (self.num_heads, -1))
+        key_weight, value_weight = (
+            weight.unflatten(0, (self.num_heads, -1)) for weight in (key_weight, value_weight)
+        )
+        # The key's bias adds the same to every score, which softmax does not see.
+        probe = torch.einsum("bhd,hdc->bhc", query * query.shape[-1] ** -0.5, key_weight)
+        shares = (probe @ x.mT).softmax(-1)
+        attended = torch.einsum("bhc,hdc->bhd", shares @ x, value_weight).flatten(1)
+        return (attended if value_bias is None else attended + value_bias).unsqueeze(1)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return multi_head(query, key, value, self.num_heads)

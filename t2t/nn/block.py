@@ -1,23 +1,47 @@
 """The transformer block of the backbones: attention and MLP, each after a LayerNorm."""
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from t2t.nn.counting import macs_of
 from t2t.nn.drop_path import DropPath
 
 
 class Mlp(nn.Module):
-    """Linear, GELU, Linear."""
+    """Linear, GELU, Linear.
 
-    def __init__(self, dim: int, hidden_dim: int):
+    With `recompute` the activation is not kept for the backward pass, which computes it again.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, *, recompute: bool = False):
         super().__init__()
+        self.recompute = recompute
         self.fc1 = nn.Linear(dim, hidden_dim)
         self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, dim) -> (B, N, dim)."""
-        return self.fc2(self.act(self.fc1(x)))
+        x = self.fc1(x)
+        # A compiler decides by itself what to compute again.
+        if self.recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return self._without_keeping_activations(x)
+        return self.fc2(self.act(x))
+
+    def _without_keeping_activations(self, x: Tensor) -> Tensor:
+        """fc2(act(x)), where what fc2 wants to keep of act(x) is made anew from x, kept anyway."""
+        activated = self.act(x)
+        address = activated.data_ptr()  # the hooks live as long as the graph, and hold no tensor
+
+        def pack(kept: Tensor) -> Tensor | torch.Size:
+            return kept.shape if kept.data_ptr() == address else kept
+
+        def unpack(kept: Tensor | torch.Size) -> Tensor:
+            return kept if isinstance(kept, Tensor) else self.act(x.detach()).view(kept)
+
+        with saved_tensors_hooks(pack, unpack):
+            return self.fc2(activated)
 
     def macs(self, tokens: int) -> int:
         """Multiply-accumulates for `tokens` tokens."""

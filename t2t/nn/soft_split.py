@@ -81,8 +81,31 @@ def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
 
 def _convolve(x: Tensor, split: SoftSplit, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     kernel = weight.unflatten(1, (x.shape[1], split.kernel, split.kernel))
+    stride, padding = split.stride, split.padding
+    if split.of_pixels:
+        x, kernel = _in_blocks(x, kernel, split)
+        stride, padding = 1, 0
     x = x.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(x, kernel, bias, split.stride, split.padding)
+    return F.conv2d(x, kernel, bias, stride, padding)
+
+
+def _in_blocks(x: Tensor, kernel: Tensor, split: SoftSplit) -> tuple[Tensor, Tensor]:
+    """Map and kernel with the stride x stride pixels of a block as channels of one pixel.
+
+    The same products for a convolution of stride 1: three channels are too few for the kernels
+    of any library, and 48 are not. What the kernel lacks to whole blocks is zero.
+    """
+    rows, columns = split.grid(*x.shape[-2:])
+    lacking = -split.kernel % split.stride
+
+    def after(count: int, size: int) -> int:
+        return (count - 1) * split.stride + split.kernel + lacking - size - split.padding
+
+    height, width = x.shape[-2:]
+    before = split.padding
+    x = F.pad(x, (before, after(columns, width), before, after(rows, height)))
+    kernel = F.pad(kernel, (0, lacking, 0, lacking))
+    return F.pixel_unshuffle(x, split.stride), F.pixel_unshuffle(kernel, split.stride)
 
 
 def _reciprocal_deviation(x: Tensor, split: SoftSplit, eps: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from t2t.nn.counting import macs_of
@@ -17,7 +18,14 @@ SPLITS = (SoftSplit(7, 4, 2, of_pixels=True), SoftSplit(3, 2, 1), SoftSplit(3, 2
 
 
 class TokensToToken(nn.Module):
-    """Three soft splits with two T2T layers between them, then a projection (paper Figure 3)."""
+    """Three soft splits with two T2T layers between them, then a projection (paper Figure 3).
+
+    Without gradients a CPU takes the images of a batch in turns of `pixels_at_once`: what stands
+    between the layers then fits its cache, and peak memory does not grow with the batch. None
+    takes them all at once.
+    """
+
+    pixels_at_once: int | None = 2 * 224 * 224
 
     def __init__(self, layer1: nn.Module, layer2: nn.Module, token_dim: int, embed_dim: int):
         super().__init__()
@@ -27,6 +35,13 @@ class TokensToToken(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) -> tokens (B, H/16 * W/16, embed_dim)."""
+        in_turns = x.device.type == "cpu" and not torch.is_grad_enabled()
+        if self.pixels_at_once is None or not in_turns or torch.compiler.is_compiling():
+            return self._tokens(x)
+        images = max(1, self.pixels_at_once // x[0, 0].numel())
+        return torch.cat([self._tokens(part) for part in x.split(images)])
+
+    def _tokens(self, x: Tensor) -> Tensor:
         for split, layer in zip(SPLITS, (self.attention1, self.attention2), strict=False):
             x = to_map(layer(x), split.grid(*x.shape[-2:]))
         return split_linear(x, SPLITS[2], self.project)

@@ -90,12 +90,12 @@ def test_convolutional_networks_skip_branches_at_the_given_rate(name):
     assert rates == sorted(rates) and 0.1 < rates[-1] <= 0.2
 
 
-def test_a_recomputed_tokenizer_changes_no_gradient():
+def test_what_is_computed_again_changes_no_gradient():
     """With dropout drawn anew from the same state."""
     results = []
     for recompute in (False, True):
         torch.manual_seed(0)
-        model = create("t2t_vit_7", recompute_tokenizer=recompute, **TINY)
+        model = create("t2t_vit_7", recompute=recompute, **TINY)
         loss = model(randn(2, 3, 32, 32).float()).square().sum()
         loss.backward()
         results.append([loss, *(p.grad for p in model.parameters() if p.requires_grad)])

@@ -53,6 +53,16 @@ def test_every_token_of_the_last_block():
     assert seen.features["tokens_to_token.attention1"].shape[:2] == (2, 12 * 8)
 
 
+def test_a_watched_network_takes_its_batch_whole_and_then_in_turns_again():
+    model = perturb(create("t2t_vit_7", **TINY))
+    model.tokenizer.pixels_at_once = 48 * 32
+    x = randn(3, 3, 48, 32)
+    with torch.no_grad(), capture(model, ["tokens_to_token.attention1"]) as seen:
+        model(x)
+    assert seen.features["tokens_to_token.attention1"].shape[0] == 3
+    assert model.tokenizer.pixels_at_once == 48 * 32
+
+
 def test_maps_of_the_t2t_transformer():
     model = perturb(create("t2t_vit_t_14", **TINY))
     x = randn(1, 3, 48, 32)

@@ -1,7 +1,11 @@
+import gc
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.profiler import profile
 
 from t2t.errors import ConfigError
 from t2t.nn.attention import Attention, SEAttention
@@ -30,6 +34,28 @@ def test_block_equals_its_equations(kind, heads, head_dim, tokens, bias, cls_onl
         lambda x: reference.block(block, x)[:, kept],
         randn(2, tokens, dim),
     )
+
+
+def test_an_activation_computed_again_repeats_no_product():
+    def products(recompute):
+        mlp = perturb(Mlp(8, 24, recompute=recompute))
+        with profile() as seen:
+            mlp(randn(2, 5, 8)).sum().backward()
+        return [event.name for event in seen.events() if event.name in ("aten::addmm", "aten::mm")]
+
+    kept, recomputed = products(False), products(True)
+    assert sorted(kept) == sorted(recomputed) and len(kept) > 4
+
+
+def test_an_activation_computed_again_is_not_kept():
+    mlp = perturb(Mlp(8, 24, recompute=True))
+    dropped = []
+    mlp.act.register_forward_hook(lambda *call: dropped.append(weakref.ref(call[2])))
+    y = mlp(randn(2, 5, 8).requires_grad_())
+    gc.collect()
+    assert dropped[0]() is None
+    y.sum().backward()
+    assert len(dropped) == 2
 
 
 def test_a_width_that_heads_cannot_share_is_refused():

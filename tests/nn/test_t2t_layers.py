@@ -118,3 +118,18 @@ def test_a_tokenizer_kept_in_half_precision_answers_in_it(tokens_type, dtype):
     tokens = tokenizer.to(dtype)(image.to(dtype))
     assert tokens.dtype is dtype
     torch.testing.assert_close(tokens.float(), full, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("tokens_type", ["performer", "transformer"])
+def test_images_in_turns_are_the_images_at_once(tokens_type):
+    tokenizer = perturb(make_tokenizer(tokens_type, 8, 12))
+    x = randn(5, 3, 32, 48)
+    whole = tokenizer(x)
+    calls = []
+    tokenizer.attention1.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    tokenizer.pixels_at_once = 2 * 32 * 48
+    with torch.no_grad():
+        torch.testing.assert_close(tokenizer(x), whole)
+    assert calls == [2, 2, 1]
+    tokenizer(x)
+    assert calls[3:] == [5], "with gradients the batch stays whole"
