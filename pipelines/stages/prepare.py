@@ -6,20 +6,27 @@ from pathlib import Path
 
 from pipelines.params.data import DataParams
 from pipelines.params.reader import Params
+from pipelines.raw_roots import raw_roots
 from t2t.data.sources import prepare
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads `scales.<scale>.data`; writes the folder --out."""
+    """Reads `scales.<scale>.data` and raw files; writes the folder --out, and --downloads."""
     parser = argparse.ArgumentParser(prog="prepare", description=__doc__)
     parser.add_argument("--scale", required=True)
+    parser.add_argument("--downloads", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     data = Params(Path("params.yaml")).part(f"scales.{args.scale}.data", DataParams)
     manifest = prepare(
-        data.source, args.out, split_seed=data.split_seed, val_fraction=data.val_fraction
+        data.source,
+        args.out,
+        roots=raw_roots(args.downloads),
+        **data.model_dump(exclude={"source"}, exclude_none=True),
     )
     images = ", ".join(
         f"{sum(counts.values()):,} {split}" for split, counts in manifest["counts"].items()
     )
     print(f"{data.source}: {images} images of {len(manifest['classes'])} classes")
+    if leaked := manifest["leaked_val_images"]:
+        print(f"{data.source}: {leaked:,} validation images are training images too")

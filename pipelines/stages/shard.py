@@ -4,10 +4,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.params.data import ShardParams
+from pipelines.params.data import ShardParams, TrainShardParams
 from pipelines.params.reader import Params
+from pipelines.raw_roots import raw_roots
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared
+from t2t.data.stored_forms import JpegForm
 
 
 def main(argv: Sequence[str]) -> None:
@@ -15,12 +17,14 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="shard", description=__doc__)
     parser.add_argument("--scale", required=True)
     parser.add_argument("--raw", type=Path, required=True)
+    parser.add_argument("--downloads", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     shards = Params(Path("params.yaml")).part(f"scales.{args.scale}.shards", ShardParams)
-    source = open_prepared(args.raw)
+    source = open_prepared(args.raw, raw_roots(args.downloads))
     args.out.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "val"):
+    # Validation images are the paper's view of them, and all of them.
+    for split, kept in (("train", shards.train), ("val", TrainShardParams())):
         write_shard(
             source.split(split),
             args.out / f"{split}.beton",
@@ -29,4 +33,12 @@ def main(argv: Sequence[str]) -> None:
             source_fingerprint=source.fingerprint,
             image_size=shards.image_size,
             crop_pct=shards.crop_pct,
+            jpeg=_jpeg_form(kept),
+            unreadable=kept.unreadable,
         )
+
+
+def _jpeg_form(kept: TrainShardParams) -> JpegForm | None:
+    if kept.quality is None:
+        return None
+    return JpegForm(kept.max_side_px, kept.quality)

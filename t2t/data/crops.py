@@ -1,22 +1,17 @@
-"""Random resized crops and flips, as pure functions of (seed, epoch, sample index).
+"""Random crops as pure functions of (seed, epoch, sample index).
 
 The crop is the one of "Going deeper with convolutions" (Szegedy et al. 2015) as torchvision draws
 it: ten attempts at an area and an aspect ratio, then the largest centre crop within the ratios.
-The resize is Pillow's, antialiased, as in the paper's training code; it needs no other library and
-its integer arithmetic gives the same pixels with and without FFCV.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from t2t.data.draws import Stream, uniforms
-from t2t.data.types import Pixels
 from t2t.errors import ConfigError
 
 ATTEMPTS = 10
@@ -72,44 +67,3 @@ def _central_boxes(policy: CropPolicy, heights: Ints, widths: Ints) -> Ints:
     height = np.minimum(heights, np.rint(widths / low).astype(np.int64))
     width = np.minimum(widths, np.rint(heights * high).astype(np.int64))
     return np.stack([(heights - height) // 2, (widths - width) // 2, height, width], 1)
-
-
-@dataclass(frozen=True)
-class Renderer:
-    """Makes the pixels of a batch from the stored ones; every reader of shards calls this one.
-
-    `size_px` is the side of the square that comes out. Without a crop policy the stored images
-    must have that size already.
-    """
-
-    size_px: int
-    seed: int
-    crop: CropPolicy | None
-    flip_prob: float
-
-    def render(self, out: Pixels, epoch: int, indices: Ints, images: Sequence[Pixels]) -> None:
-        """Fill `out` (B, size_px, size_px, 3) from the stored `images`, each (H, W, 3)."""
-        draws = uniforms(Stream.FLIP, self.seed, epoch, indices, 1)[:, 0]
-        flips = draws < self.flip_prob
-        if self.crop is None:
-            for row, image in enumerate(images):
-                out[row] = image[:, ::-1] if flips[row] else image
-            return
-        heights = np.array([image.shape[0] for image in images])
-        widths = np.array([image.shape[1] for image in images])
-        boxes = draw_boxes(
-            self.crop, seed=self.seed, epoch=epoch, indices=indices, heights=heights, widths=widths
-        )
-        filters = self._filters(epoch, indices)
-        for row, (top, left, height, width) in enumerate(boxes.tolist()):
-            view = images[row][top : top + height, left : left + width]
-            resized = Image.fromarray(view).resize((self.size_px, self.size_px), filters[row])
-            out[row] = np.asarray(resized)[:, ::-1] if flips[row] else np.asarray(resized)
-
-    def _filters(self, epoch: int, indices: Ints) -> list[Image.Resampling]:
-        assert self.crop is not None
-        bilinear, bicubic = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
-        if self.crop.interpolation == "random":
-            draws = uniforms(Stream.INTERPOLATION, self.seed, epoch, indices, 1)[:, 0]
-            return [bilinear if draw < 0.5 else bicubic for draw in draws]
-        return [bilinear if self.crop.interpolation == "bilinear" else bicubic] * len(indices)

@@ -29,6 +29,8 @@ class Stream(IntEnum):
     ERASE = 5
     ERASE_NOISE = 6
     INTERPOLATION = 7
+    RAND_AUGMENT = 8
+    SUBSET = 9
 
 
 def mix64(values: UInts) -> UInts:
@@ -65,7 +67,12 @@ def permutation(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
     return np.argsort(hashes, kind="stable").astype(np.int64)
 
 
-def generator(stream: Stream, seed: int, epoch: int, index: int) -> np.random.Generator:
-    """A NumPy generator for draws that a few uniforms cannot give (Beta, many normals)."""
+def generator(
+    stream: Stream, seed: int, epoch: int, index: int, part: int = 0
+) -> np.random.Generator:
+    """A NumPy generator for draws that a few uniforms cannot give (Beta).
+
+    The parts of an index are stretches of one sequence, each 2^128 numbers long.
+    """
     key = int(keys(stream, seed, epoch, index))
-    return np.random.Generator(np.random.Philox(key=key))
+    return np.random.Generator(np.random.Philox(key=key, counter=part << 128))

@@ -6,7 +6,7 @@ Import this after `t2t.data.ffcv_import.import_ffcv`, which keeps FFCV's import 
 import threading
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,43 +23,46 @@ from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
 from numpy.typing import NDArray
 
-from t2t.data.crops import Renderer
+from t2t.data.beton import BetonFile
+from t2t.data.decode import decode_sample
+from t2t.data.render import Renderer
 from t2t.data.thread_engine import Frames
 from t2t.data.types import Pixels
-from t2t.errors import DataError
+from t2t.errors import DataError, T2TError
 
 POLL_S = 0.1
 JOIN_S = 2.0
+_NO_LABELS = np.empty((0, 1), np.int64)
 
 
 class SeededDecoder(SimpleRGBImageDecoder):
-    """Crops, resizes and flips by draws that depend on (seed, epoch, sample index) alone."""
+    """Makes a batch's pixels as the project's own threads do, from what FFCV has read."""
 
-    def __init__(self, renderer: Renderer) -> None:
+    def __init__(self, beton: BetonFile, renderer: Renderer) -> None:
         super().__init__()
-        self.renderer = renderer
+        self.beton, self.renderer = beton, renderer
 
     def declare_state_and_memory(self, previous_state: Any) -> tuple[Any, AllocationQuery]:
-        shape, dtype = (self.renderer.size_px, self.renderer.size_px, 3), np.dtype("u1")
+        shape, dtype = (3, self.renderer.size_px, self.renderer.size_px), np.dtype("u1")
         state = replace(previous_state, jit_mode=True, shape=shape, dtype=dtype)
         return state, AllocationQuery(shape, dtype)
 
     def generate_code(self) -> Any:
         read: Any = self.memory_read
-
-        def stored(index: int, metadata: Any, storage: Any) -> Pixels:
-            record = metadata[index]
-            shape = int(record["height"]), int(record["width"]), 3
-            return read(record["data_ptr"], storage).reshape(shape)
+        beton, renderer = self.beton, self.renderer
 
         def decode(indices: Any, destination: Pixels, metadata: Any, storage: Any) -> Pixels:
             epoch = threading.current_thread()
             assert isinstance(epoch, GuardedEpoch)
+            sizes = beton.heights[indices], beton.widths[indices]
+            draws = renderer.draw(epoch.epoch, indices, *sizes)
 
             def fill(rows: NDArray[np.int64]) -> None:
-                images = [stored(index, metadata, storage) for index in indices[rows]]
-                out = destination[rows[0] : rows[-1] + 1]
-                self.renderer.render(out, epoch.epoch, indices[rows], images)
+                for row in rows.tolist():
+                    index = int(indices[row])
+                    content = read(metadata[index]["data_ptr"], storage)
+                    image = decode_sample(beton, index, content)
+                    renderer.render(destination[row], image, draws, row)
 
             parts = np.array_split(np.arange(len(indices)), min(epoch.workers, len(indices)))
             list(epoch.pool.map(fill, parts))
@@ -78,7 +81,7 @@ class GuardedEpoch(EpochIterator):
     def __init__(
         self, loader: Loader, chunks: list[NDArray[np.int64]], epoch: int, workers: int
     ) -> None:
-        self.epoch, self.workers, self.num_batches = epoch, workers, len(chunks)
+        self.epoch, self.workers, self.chunks = epoch, workers, chunks
         self.failure: BaseException | None = None
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="t2t-ffcv")
         order: Any = np.concatenate(chunks)
@@ -86,7 +89,7 @@ class GuardedEpoch(EpochIterator):
 
     def run(self) -> None:
         try:
-            for number, indices in enumerate(self.iter_ixes):
+            for number, indices in enumerate(self.chunks):
                 slot = number % (self.loader.batches_ahead + 2)
                 result = self.run_pipeline(number, indices, slot, None)
                 while not self.terminate_event.is_set():
@@ -105,7 +108,7 @@ class GuardedEpoch(EpochIterator):
 
         Raises DataError when the thread failed, or gave nothing for `stall_timeout_s` seconds.
         """
-        for number in range(self.num_batches):
+        for number in range(len(self.chunks)):
             yield self._take(number, path, time.monotonic() + stall_timeout_s)
 
     def _take(self, number: int, path: Path, deadline: float) -> tuple:
@@ -114,6 +117,8 @@ class GuardedEpoch(EpochIterator):
             try:
                 return self.output_queue.get(timeout=POLL_S)
             except Empty:
+                if isinstance(self.failure, T2TError):
+                    raise self.failure from None
                 if not alive:
                     raise DataError(
                         f"{path}: reading batch {number} of epoch {self.epoch} failed "
@@ -137,34 +142,47 @@ class FFCVEngine:
     """One FFCV loader, kept for life, that reads any order of samples."""
 
     def __init__(
-        self, path: Path, renderer: Renderer, batch_size: int, workers: int, stall_timeout_s: float
+        self,
+        beton: BetonFile,
+        renderer: Renderer,
+        batch_size: int,
+        workers: int,
+        stall_timeout_s: float,
     ) -> None:
-        self.path, self.workers, self.stall_timeout_s = path, workers, stall_timeout_s
+        self.path, self.workers, self.stall_timeout_s = beton.path, workers, stall_timeout_s
+        self._none = np.empty((0, 3, renderer.size_px, renderer.size_px), np.uint8)
         threads, jit = torch.get_num_threads(), Compiler.is_enabled
         try:
             Compiler.set_enabled(False)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
+                image = SeededDecoder(beton, renderer)
                 self.loader = Loader(
-                    str(path),
+                    str(beton.path),
                     batch_size=batch_size,
                     num_workers=1,
                     os_cache=True,
                     seed=0,
                     drop_last=False,
-                    pipelines={"image": [SeededDecoder(renderer)], "label": [IntDecoder()]},
+                    pipelines={"image": [image], "label": [IntDecoder()]},
                 )
         finally:
             Compiler.set_enabled(jit)
             torch.set_num_threads(threads)
 
-    def batches(self, epoch: int, chunks: list[NDArray[np.int64]]) -> Generator[Frames, None, None]:
-        """Images (B, S, S, 3) uint8 and labels (B,) int64 of each chunk of sample indices."""
-        if not chunks:
+    def batches(
+        self, epoch: int, chunks: Sequence[NDArray[np.int64]]
+    ) -> Generator[Frames, None, None]:
+        """Images (B, 3, S, S) uint8 and labels (B,) int64 of each chunk of sample indices."""
+        filled = [chunk for chunk in chunks if len(chunk)]
+        if not filled:
+            yield from ((self._none, _NO_LABELS[:, 0]) for _ in chunks)
             return
-        running = GuardedEpoch(self.loader, chunks, epoch, self.workers)
+        running = GuardedEpoch(self.loader, filled, epoch, self.workers)
         try:
-            for images, labels in running.results(self.path, self.stall_timeout_s):
+            results = running.results(self.path, self.stall_timeout_s)
+            for chunk in chunks:
+                images, labels = next(results) if len(chunk) else (self._none, _NO_LABELS)
                 yield images.copy(), labels[:, 0].copy()
         finally:
             running.shut()

@@ -1,4 +1,4 @@
-"""From any still image to the RGB pixels that a shard stores."""
+"""From any still image to the upright RGB image that is stored, and to the evaluation's view."""
 
 import math
 
@@ -16,8 +16,9 @@ COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 def upright_rgb(image: Image.Image) -> Image.Image:
     """The image turned upright by its EXIF tag and converted to 8-bit RGB.
 
+    torchvision's and timm's loaders, and so the paper's code, leave turned images as they lie.
     16-bit greyscale is scaled to 8 bits, where Pillow's own conversion would clip it to white.
-    Transparency is dropped, as torchvision's and timm's loaders do.
+    Transparency is dropped, as those loaders do.
 
     Raises DataError for a mode without a defined range (32-bit integers, floats); what Pillow
     raises for damaged files passes through.
@@ -48,5 +49,23 @@ def resize_centre_crop(image: Image.Image, size: int, crop_pct: float) -> Image.
 
 
 def stored_pixels(image: Image.Image, size: int, crop_pct: float) -> Pixels:
-    """The uint8 pixels (size, size, 3) of an image as they are kept in a shard."""
+    """The uint8 pixels (size, size, 3) of an image as a raw shard keeps them."""
     return np.asarray(resize_centre_crop(upright_rgb(image), size, crop_pct))
+
+
+def fits(image: Image.Image, max_side_px: int | None) -> bool:
+    """Whether the image's longer side is `max_side_px` at most; None is no limit."""
+    return max_side_px is None or max(image.size) <= max_side_px
+
+
+def shrink(image: Image.Image, max_side_px: int | None) -> Image.Image:
+    """The image, resized (bicubic, antialiased) so that its longer side is `max_side_px`.
+
+    An image that fits comes back as it is. The shorter side is rounded down, as FFCV does, and is
+    1 at least.
+    """
+    if max_side_px is None or fits(image, max_side_px):
+        return image
+    ratio = max_side_px / max(image.size)
+    width, height = (max(1, int(side * ratio)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)

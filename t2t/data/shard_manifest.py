@@ -1,6 +1,7 @@
 """What is known of a shard, kept as JSON beside it: `<shard>.json`."""
 
 import json
+import types
 import typing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,16 +10,22 @@ from typing import Any
 from t2t.errors import DataError
 from t2t.files import write_json
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+# For each mode: whether crop_pct is null, and whether quality is.
+WRITE_MODES = {"raw": (False, True), "jpg": (True, False)}
 
 
 @dataclass(frozen=True)
 class ShardManifest:
     """The contents and the fingerprint of one .beton file.
 
-    `classes` are in label order, `counts` are samples by class in the same order. `channel_mean`
-    and `channel_std` are over all stored pixels, R, G, B, in units of the range 0..1.
-    `pixels_sha256` covers the stored pixels and labels in order, `sha256` the file.
+    `classes` are in label order, `counts` are samples by class in the same order. `write_mode` is
+    "raw" (squares of `image_size` pixels, by `crop_pct`) or "jpg" (whole images, longer side
+    `max_side_px` at most, compressed with `quality`; to be rendered to `image_size`); the keys of
+    the other mode are null. `skipped` says which images of the source were left out, and why.
+    `channel_mean` and `channel_std` are over all pixels a reader gets, R, G, B, in units of the
+    range 0..1. `stored_sha256` covers what is stored of each image, and the labels, in order,
+    `sha256` the file.
     """
 
     format_version: int
@@ -27,12 +34,15 @@ class ShardManifest:
     classes: tuple[str, ...]
     counts: tuple[int, ...]
     image_size: int
-    crop_pct: float
     write_mode: str
+    crop_pct: float | None
+    max_side_px: int | None
+    quality: int | None
     source_fingerprint: str
+    skipped: tuple[str, ...]
     channel_mean: tuple[float, ...]
     channel_std: tuple[float, ...]
-    pixels_sha256: str
+    stored_sha256: str
     sha256: str
     bytes: int
 
@@ -79,6 +89,8 @@ def _problem(raw: Any) -> str | None:
             return f"{name} is {raw[name]!r}, expected {getattr(kind, '__name__', kind)}"
     if len(raw["counts"]) != len(raw["classes"]) or sum(raw["counts"]) != raw["num_samples"]:
         return "counts do not match classes and num_samples"
+    if WRITE_MODES.get(raw["write_mode"]) != (raw["crop_pct"] is None, raw["quality"] is None):
+        return f"write_mode {raw['write_mode']!r} does not match crop_pct and quality"
     return None
 
 
@@ -86,4 +98,6 @@ def _fits(value: Any, kind: Any) -> bool:
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
         return isinstance(value, list) and all(_fits(entry, item) for entry in value)
+    if isinstance(kind, types.UnionType):
+        return any(_fits(value, option) for option in typing.get_args(kind))
     return type(value) is kind

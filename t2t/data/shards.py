@@ -1,22 +1,21 @@
 """Writing shards: a .beton file and its manifest, side by side."""
 
+import contextlib
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from t2t.data.beton import PAGE_BYTES, REMEDY, BetonFile
-from t2t.data.beton_writer import write_beton
-from t2t.data.images import stored_pixels
+from t2t.data.beton import REMEDY, BetonFile
+from t2t.data.beton_writer import BetonWriter
+from t2t.data.encode_pool import Outcome, default_workers, encode
+from t2t.data.intake import Intake, Unreadable, add_sample
+from t2t.data.progress import Progress
 from t2t.data.shard_manifest import MANIFEST_VERSION, ShardManifest, manifest_path
-from t2t.data.types import Pixels, Split
-from t2t.errors import ConfigError, DataError
+from t2t.data.stored_forms import Form, JpegForm, RawForm
+from t2t.data.types import Split
+from t2t.errors import ConfigError, DataError, EnvironmentProblem
 from t2t.files import commit, partial_path, sha256_file
-
-LISTED_PROBLEMS = 10
 
 
 def write_shard(
@@ -28,33 +27,96 @@ def write_shard(
     image_size: int,
     source_fingerprint: str,
     crop_pct: float = 1.0,
-    write_mode: str = "raw",
+    jpeg: JpegForm | None = None,
+    unreadable: Unreadable = "refuse",
+    workers: int | None = None,
     stall_timeout_s: float = 120.0,
 ) -> ShardManifest:
     """Write labelled images as the shard `path` with the manifest `<path>.json`.
 
-    Every image is decoded and checked first, turned upright, converted to RGB and brought to
-    `image_size` x `image_size` pixels by the paper's evaluation view (bicubic to
-    floor(image_size / crop_pct), centre crop). The file gets its name only after all of it was
-    read back and compared. Equal samples give equal bytes.
+    Every image is decoded, checked, turned upright and converted to RGB. It is stored raw, as the
+    paper's evaluation view of `image_size` x `image_size` pixels (bicubic to
+    floor(image_size / crop_pct), centre crop), or, where `jpeg` is given, whole as a JPEG file;
+    `image_size` is then what readers render it to, unless they are told another size.
+
+    `workers` processes (None: one a core, fewer for a few hundred images) do that, this one
+    writes, and a shard of any size takes the memory of some hundred images. Equal samples give
+    equal bytes, whatever their number. The file gets its name only after all of it was read back
+    and compared.
 
     Raises ConfigError for arguments out of range, DataError for images or labels that cannot be
-    stored (each named by its index) and for a writer that fails or stalls, EnvironmentProblem
-    where FFCV is not installed.
+    stored (each named by its index and path) and for a worker that dies or gives nothing for
+    `stall_timeout_s` seconds, EnvironmentProblem where the disk is full or fails. With
+    `unreadable` "skip", up to 1 % of the images may be unreadable: they are left out and listed in
+    the manifest.
     """
-    _check_arguments(image_size, crop_pct, write_mode)
-    survey = _survey(samples, split, classes, image_size, crop_pct)
-    stored: dict[str, Any] = {"image_size": image_size, "crop_pct": float(crop_pct)}
+    form = jpeg or RawForm(image_size, crop_pct)
+    _check_arguments(samples, split, image_size, unreadable, workers)
+    intake = Intake(split, classes, len(samples), unreadable)
+    given = {"split": split, "classes": tuple(classes), "image_size": image_size}
+    given |= {"source_fingerprint": source_fingerprint}
+    workers = workers or default_workers(len(samples))
     partial = partial_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_beton(samples, partial, **stored, stall_timeout_s=stall_timeout_s)
-        _check_written(partial, survey, image_size)
-        given = {"split": split, "classes": tuple(classes), "write_mode": write_mode}
-        facts = stored | given | survey.facts() | {"source_fingerprint": source_fingerprint}
-        return _commit_shard(partial, path, facts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        outcomes = encode(samples, form, workers=workers, stall_timeout_s=stall_timeout_s)
+        with contextlib.closing(outcomes):
+            _write(outcomes, form, partial, intake)
+        _read_back(partial, intake)
+        return _commit_shard(partial, path, given | _facts(form) | intake.facts())
+    except OSError as error:
+        raise EnvironmentProblem(f"{path}: cannot be written ({error}); nothing is kept") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _check_arguments(
+    samples: Split, split: str, image_size: int, unreadable: str, workers: int | None
+) -> None:
+    if image_size < 1:
+        raise ConfigError(f"image_size must be at least 1 pixel, not {image_size}")
+    if unreadable not in ("refuse", "skip"):
+        raise ConfigError(f"unreadable must be refuse or skip, not {unreadable!r}")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers must be at least 1, not {workers}")
+    if len(samples) == 0:
+        raise DataError(f"split {split!r} has no images; check the source")
+
+
+def _write(outcomes: Iterable[Outcome], form: Form, path: Path, intake: Intake) -> None:
+    writer = BetonWriter(path, intake.of, form.mode, form.page_bytes)
+    with writer, Progress(f"writing {intake.split}", intake.of) as progress:
+        for outcome in outcomes:
+            if (taken := intake.take(outcome)) is not None:
+                image, label = taken
+                size = {"height": image.height, "width": image.width}
+                writer.add(image.content, **size, label=label)
+            progress.advance()
+        intake.finish()
+        writer.finish()
+        left_out = f", {len(intake.skipped):,} unreadable left out" * bool(intake.skipped)
+        progress.say(f"{intake.split}: {writer.num_samples:,} images as {form.mode}{left_out}")
+
+
+def _read_back(path: Path, intake: Intake) -> None:
+    beton, digest = BetonFile(path), hashlib.sha256()
+    with Progress(f"checking {intake.split}", beton.num_samples) as progress:
+        for index, label in enumerate(beton.labels.tolist()):
+            add_sample(digest, beton.stored(index), label)
+            progress.advance()
+    if digest.digest() != intake.digest.digest():
+        raise DataError(f"{path}: reading back gave other images or labels; {REMEDY}")
+
+
+def _facts(form: Form) -> dict[str, Any]:
+    """The manifest's keys that say how images are stored."""
+    jpeg = form if isinstance(form, JpegForm) else None
+    return {
+        "write_mode": form.mode,
+        "crop_pct": float(form.crop_pct) if isinstance(form, RawForm) else None,
+        "max_side_px": jpeg and jpeg.max_side_px,
+        "quality": jpeg and jpeg.quality,
+    }
 
 
 def _commit_shard(partial: Path, path: Path, facts: dict[str, Any]) -> ShardManifest:
@@ -69,93 +131,3 @@ def _commit_shard(partial: Path, path: Path, facts: dict[str, Any]) -> ShardMani
     commit(partial, path)
     manifest.save(path)
     return manifest
-
-
-@dataclass
-class _Survey:
-    """Exact integer sums over what is to be stored, taken in order."""
-
-    counts: NDArray[np.int64]
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    num_pixels: int = 0
-    sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, np.int64))
-    squares: NDArray[np.int64] = field(default_factory=lambda: np.zeros(3, np.int64))
-
-    def add(self, pixels: Pixels, label: int) -> None:
-        flat = pixels.reshape(-1, 3).astype(np.int64)
-        self.num_pixels += len(flat)
-        self.sums += flat.sum(0)
-        self.squares += (flat * flat).sum(0)
-        self.counts[label] += 1
-        _add_sample(self.digest, pixels, label)
-
-    def facts(self) -> dict[str, Any]:
-        """The manifest's keys that follow from the stored pixels and labels."""
-        scale = 255 * self.num_pixels
-        moments = zip(self.squares.tolist(), self.sums.tolist(), strict=True)
-        return {
-            "num_samples": int(self.counts.sum()),
-            "counts": tuple(self.counts.tolist()),
-            "channel_mean": tuple(total / scale for total in self.sums.tolist()),
-            "channel_std": tuple(
-                (square * self.num_pixels - total**2) ** 0.5 / scale for square, total in moments
-            ),
-            "pixels_sha256": self.digest.hexdigest(),
-        }
-
-
-def _add_sample(digest: "hashlib._Hash", pixels: Pixels, label: int) -> None:
-    digest.update(pixels.tobytes())
-    digest.update(int(label).to_bytes(8, "little", signed=True))
-
-
-def _check_arguments(image_size: int, crop_pct: float, write_mode: str) -> None:
-    largest = int((PAGE_BYTES / 3) ** 0.5)
-    if not 1 <= image_size <= largest:
-        raise ConfigError(f"image_size must lie in 1..{largest} pixels, not {image_size}")
-    if not 0 < crop_pct <= 1:
-        raise ConfigError(f"crop_pct must lie in (0, 1], not {crop_pct}")
-    if write_mode != "raw":
-        raise ConfigError(f"write_mode must be 'raw', not {write_mode!r}")
-
-
-def _survey(
-    samples: Split, split: str, classes: tuple[str, ...], image_size: int, crop_pct: float
-) -> _Survey:
-    if len(samples) == 0:
-        raise DataError(f"split {split!r} has no images; check the source")
-    survey = _Survey(np.zeros(len(classes), np.int64))
-    problems: list[str] = []
-    for index in range(len(samples)):
-        image, name = None, f"image {index}"
-        try:
-            image, label = samples[index]
-            file_name = getattr(image, "filename", "")
-            name += f" ({file_name})" if file_name else ""
-            if not 0 <= label < len(classes):
-                raise DataError(f"label {label} is not in 0..{len(classes) - 1}")
-            survey.add(stored_pixels(image, image_size, crop_pct), label)
-        except Exception as error:
-            # Pillow's decoders raise many types; each means that this image cannot be stored.
-            problems.append(f"{name}: {error}" if str(error) else f"{name}: {error!r}")
-            if image is not None:
-                image.close()
-    if problems:
-        more = f" and {len(problems) - LISTED_PROBLEMS} more" * (len(problems) > LISTED_PROBLEMS)
-        listed = "; ".join(problems[:LISTED_PROBLEMS])
-        raise DataError(f"split {split!r}: {len(problems)} bad of {len(samples)}: {listed}{more}")
-    empty = [name for name, count in zip(classes, survey.counts, strict=True) if count == 0]
-    if empty:
-        raise DataError(f"split {split!r} has no image of class {', '.join(empty)}")
-    return survey
-
-
-def _check_written(path: Path, survey: _Survey, image_size: int) -> None:
-    beton, digest = BetonFile(path), hashlib.sha256()
-    for index in range(beton.num_samples):
-        pixels = beton.pixels(index)
-        if pixels.shape != (image_size, image_size, 3):
-            raise DataError(f"{path}: sample {index} was stored as {pixels.shape}; {REMEDY}")
-        _add_sample(digest, pixels, int(beton.labels[index]))
-    if digest.digest() != survey.digest.digest():
-        raise DataError(f"{path}: reading back gave other pixels or labels; {REMEDY}")

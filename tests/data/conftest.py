@@ -1,13 +1,17 @@
 """Small shards that many tests read; none of them writes to these."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from t2t.data.shard_manifest import manifest_path
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared, prepare
+from t2t.data.stored_forms import JpegForm
 from tests.data.faulty import Steady
+from tests.data.photographs import Files, write_photographs
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +32,7 @@ def digits_shard(prepared, tmp_path_factory) -> Path:
         classes=source.classes,
         image_size=32,
         source_fingerprint=source.fingerprint,
+        workers=1,
     )
     return path
 
@@ -43,8 +48,45 @@ def noise_shard(tmp_path_factory) -> Path:
         classes=("a", "b"),
         image_size=40,
         source_fingerprint="0" * 64,
+        workers=1,
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory) -> Files:
+    """40 photographs of up to 100 px a side: JPEG of all kinds, a PNG under a wrong name."""
+    return write_photographs(tmp_path_factory.mktemp("photographs") / "files")
+
+
+@pytest.fixture(scope="session")
+def jpeg_shard(photographs, tmp_path_factory) -> Path:
+    """The photographs as JPEG files of at most 80 px a side, to be rendered to 48."""
+    path = tmp_path_factory.mktemp("jpeg") / "train.beton"
+    write_shard(
+        photographs,
+        path,
+        split="train",
+        classes=("a", "b"),
+        image_size=48,
+        source_fingerprint="0" * 64,
+        jpeg=JpegForm(max_side_px=80, quality=90),
+        workers=1,
+    )
+    return path
+
+
+@pytest.fixture
+def copied(noise_shard, jpeg_shard, tmp_path):
+    """Copies a shard, "raw" or "jpg", that the test may damage, and returns its path."""
+
+    def copy(kind: str = "raw") -> Path:
+        shard, path = {"raw": noise_shard, "jpg": jpeg_shard}[kind], tmp_path / "copy.beton"
+        shutil.copy(shard, path)
+        shutil.copy(manifest_path(shard), manifest_path(path))
+        return path
+
+    return copy
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
-"""Splits that behave in the parent and fail in the writer's child process."""
+"""Splits that behave in the parent and fail in the worker that encodes them."""
 
 import multiprocessing
 import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 
 def in_child() -> bool:
@@ -32,18 +33,40 @@ class Steady:
 
 @dataclass
 class FailsInChild(Steady):
-    """From its fifth image on the child is killed, sleeps, raises or sees other pixels."""
+    """From its fifth image on the child is killed, sleeps or raises."""
 
     how: str = ""
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        image, label = super().__getitem__(index)
-        if not in_child() or index < 5:
-            return image, label
-        if self.how == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.how == "sleeps":
-            time.sleep(60)
-        if self.how == "raises":
-            raise OSError("the disk is gone")
-        return Image.fromarray(255 - np.asarray(image)), label
+        if in_child() and index >= 5:
+            if self.how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.how == "sleeps":
+                time.sleep(60)
+            if self.how == "raises":
+                raise OSError("the disk is gone")
+        return super().__getitem__(index)
+
+
+@dataclass
+class AllBad(Steady):
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        raise UnidentifiedImageError(f"cannot identify {index}")
+
+
+@dataclass
+class Mislabelled(Steady):
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return super().__getitem__(index)[0], (0, 1, 7)[index % 3]
+
+
+@dataclass
+class Counted(Steady):
+    """Leaves a file in `folder` for each image that is asked for, and takes its time."""
+
+    folder: Path = Path()
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        (self.folder / f"{index}-{os.getpid()}").touch()
+        time.sleep(0.001)
+        return super().__getitem__(index)

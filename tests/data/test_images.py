@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data.transforms_factory import create_transform
 
-from t2t.data.images import resize_centre_crop, stored_pixels, upright_rgb
+from t2t.data.images import fits, resize_centre_crop, shrink, stored_pixels, upright_rgb
 from t2t.errors import DataError
 
 
@@ -23,6 +23,44 @@ def test_evaluation_view_equals_timms(height, width, crop_pct):
     )
     ours = np.asarray(resize_centre_crop(image, 32, crop_pct))
     assert (ours == np.asarray(timms(image)).transpose(1, 2, 0)).all()
+
+
+@pytest.mark.parametrize("size", [224, 384])
+def test_evaluation_view_of_photographs_equals_timms(photos, size):
+    """Untouched ImageNet photographs: grey, turned by EXIF, under 100 px, very long."""
+    timms = create_transform(
+        (3, size, size), interpolation="bicubic", crop_pct=0.9, use_prefetcher=True
+    )
+    paths = sorted((photos / "imagenet_odd_originals").rglob("*.JPEG"))
+    kinds = set()
+    for path in paths:
+        image = Image.open(path)
+        kinds.add((image.mode, image.getexif().get(0x0112, 1) == 6))
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+        theirs = np.asarray(timms(upright)).transpose(1, 2, 0)
+        assert (stored_pixels(Image.open(path), size, 0.9) == theirs).all(), path
+    assert {("L", False), ("RGB", False), ("RGB", True)} <= kinds and len(paths) == 36
+
+
+def test_every_odd_image_is_read_or_refused(photos):
+    read, refused = [], []
+    for path in sorted((photos / "odd_images").glob("*.*")):
+        try:
+            with Image.open(path) as image:
+                assert upright_rgb(image).mode == "RGB"
+            read.append(path.name)
+        except (OSError, DataError):
+            refused.append(path.name)
+    assert refused == ["broken.png", "broken_data_stream.png", "truncated_jpeg.jpg"]
+    assert len(read) == 28
+
+
+def test_shrinking_antialiases_to_the_longer_side():
+    image = Image.fromarray(noise(60, 90))
+    assert shrink(image, None) is image and shrink(image, 90) is image
+    assert fits(image, 90) and not fits(image, 89)
+    small = shrink(image, 30)
+    assert small.size == (30, 20) and np.asarray(small).std() < np.asarray(image).std() / 2
 
 
 def test_an_image_of_the_stored_size_is_kept_as_it_is():

@@ -1,20 +1,31 @@
 """The digits source, written down and read back."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from t2t.data.sources import ArraySplit, digits, leaked_images, open_prepared, prepare
+from pipelines.graph import stage_inputs
+from t2t.data.sources import load_source, open_prepared, prepare, source_names
+from t2t.data.sources.arrays import ArraySplit
+from t2t.data.sources.source import leaked_images
 from t2t.errors import ConfigError, DataError
+from tests.contracts.imports import ROOT, import_closure
 
 
 def contents(folder) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+def digits(split_seed: int):
+    return load_source("digits", split_seed=split_seed, val_fraction=0.2)
+
+
 def test_digits_holds_every_scan_once_split_by_class():
-    source = digits(split_seed=0, val_fraction=0.2)
+    source = digits(0)
     train, val = source.split("train"), source.split("val")
     assert (len(train), len(val), source.classes) == (1437, 360, tuple("0123456789"))
     ours = sorted(
@@ -37,8 +48,15 @@ def test_prepare_gives_equal_bytes_and_the_seed_matters(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
 
 
+def test_the_committed_results_were_made_from_these_bytes(tmp_path):
+    """Other bytes would write the shards of the digits scale, and train its rows, anew."""
+    prepare("digits", tmp_path / "digits", split_seed=0, val_fraction=0.2)
+    manifest = hashlib.sha256((tmp_path / "digits" / "manifest.json").read_bytes())
+    assert manifest.hexdigest().startswith("9ad06c19127f6499")
+
+
 def test_open_prepared_gives_what_was_prepared(prepared):
-    source, again = digits(split_seed=3, val_fraction=0.2), open_prepared(prepared)
+    source, again = digits(3), open_prepared(prepared)
     assert again.fingerprint == source.fingerprint and again.classes == source.classes
     image, label = again.split("val")[5]
     assert isinstance(image, Image.Image)
@@ -49,8 +67,7 @@ def test_open_prepared_gives_what_was_prepared(prepared):
 
 
 def test_fingerprint_covers_pixels_and_labels():
-    base = digits(split_seed=0, val_fraction=0.2)
-    pixels, labels = digits(split_seed=0, val_fraction=0.2), digits(split_seed=0, val_fraction=0.2)
+    base, pixels, labels = digits(0), digits(0), digits(0)
     pixels.split("val").images[0, 0, 0] ^= 1
     labels.split("val").labels[0] ^= 1
     assert len({base.fingerprint, pixels.fingerprint, labels.fingerprint}) == 3
@@ -79,7 +96,7 @@ def test_leaked_images_are_counted_by_pixels():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source_name": "mnist"}, "unknown source 'mnist'; there are digits"),
+        ({"source_name": "mnist"}, "unknown source 'mnist'; there are cifar10, .*imagenette"),
         ({"val_fraction": 0.0}, "val_fraction"),
         ({"val_fraction": 1.0}, "val_fraction"),
     ],
@@ -112,3 +129,13 @@ def test_open_prepared_names_the_damaged_file(tmp_path):
     (out / "images_train.npy").write_bytes(damaged)
     expect("images_train.npy: damaged")
     assert open_prepared(out).name == "digits"
+
+
+@pytest.mark.parametrize("name", source_names())
+def test_adapters_import_only_what_prepare_depends_on(name):
+    """They are found by name, so a look at the imports of the stage does not see them."""
+    declared = stage_inputs(ROOT, "prepare").paths
+    adapter = ROOT / "t2t" / "data" / "sources" / "adapters" / f"{name}.py"
+    for path in import_closure(Path(adapter)):
+        covered = any(path.is_relative_to(root) for root in declared)
+        assert covered or not path.stat().st_size, f"dvc.yaml: prepare does not declare {path}"

@@ -1,0 +1,11 @@
+"""CIFAR-100: 50,000 training and 10,000 test images of 100 classes, 32x32 (Krizhevsky, 2009)."""
+
+from t2t.data.sources.cifar import load_cifar
+from t2t.data.sources.fetch import Remote
+from t2t.data.sources.roots import Roots
+from t2t.data.sources.source import Source
+
+
+def load(roots: Roots, *, download: bool = False, remote: Remote | None = None) -> Source:
+    """From cifar-100-python/ or cifar-100-python.tar.gz; see `load_cifar`."""
+    return load_cifar(roots, name="cifar100", download=download, remote=remote)

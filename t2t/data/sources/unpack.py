@@ -1,0 +1,112 @@
+"""Unpacking an archive of images: inside its folder only, and whole or not at all."""
+
+import gzip
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from t2t.errors import DataError, EnvironmentProblem
+from t2t.files import CHUNK_BYTES, partial_path
+
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
+TAR_END = bytes(2 * tarfile.BLOCKSIZE)
+DAMAGE = (
+    *(tarfile.ReadError, tarfile.HeaderError, tarfile.StreamError),
+    *(gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError),
+    RuntimeError,  # an encrypted zip
+)
+
+
+class _Refused(tarfile.FilterError):
+    """A member that has no business in an archive of images."""
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a .tar, .tar.gz, .tgz or .zip as `folder`, which must not be there yet.
+
+    Where the archive holds a single folder, that one becomes `folder`. Only plain files and
+    folders are taken, and none that would land outside.
+
+    Raises DataError for an archive that is cut, damaged or of another kind, and for a member that
+    is refused, EnvironmentProblem where it cannot be written; nothing is left then.
+    """
+    partial = partial_path(folder)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _extract(archive, partial)
+        # One call for thousands of files: all are on the disk before the folder has its name.
+        os.sync()
+        _only_folder(partial).rename(folder)
+    except tarfile.FilterError as error:
+        raise DataError(f"{archive}: refused: {error}") from None
+    except DAMAGE as error:
+        raise DataError(f"{archive}: cut, damaged or encrypted ({error}); get it again") from None
+    except OSError as error:
+        raise EnvironmentProblem(f"{archive}: cannot be unpacked as {folder}: {error}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    if archive.name.endswith(".zip"):
+        with zipfile.ZipFile(archive) as file:
+            for member in file.infolist():
+                _check_zip_member(member)
+            file.extractall(folder)
+    elif archive.name.endswith(TAR_SUFFIXES):
+        _check_tar_end(archive)
+        with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as file:
+            file.extractall(folder, filter=_plain_member)
+            while stream.read(CHUNK_BYTES):  # gzip compares its checksum at the very end
+                pass
+    else:
+        raise DataError(f"{archive}: not one of {', '.join(ARCHIVE_SUFFIXES)}")
+
+
+def _stream(archive: Path) -> BinaryIO:
+    if archive.name.endswith(".tar"):
+        return archive.open("rb")
+    return cast(BinaryIO, gzip.open(archive))
+
+
+def _plain_member(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """What `tarfile.data_filter` takes, less links: photographs need none, attacks do."""
+    if not (member.isfile() or member.isdir()):
+        raise _Refused(f"{member.name!r} is neither a file nor a folder")
+    if PurePosixPath(member.name).is_absolute():
+        raise _Refused(f"{member.name!r} is an absolute path")
+    return tarfile.data_filter(member, folder)
+
+
+def _check_zip_member(member: zipfile.ZipInfo) -> None:
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise _Refused(f"{member.filename!r} would be outside its folder")
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise _Refused(f"{member.filename!r} is neither a file nor a folder")
+
+
+def _check_tar_end(archive: Path) -> None:
+    """A bare tar has no checksum: where it was cut between two members, only its end is missing."""
+    if archive.name.endswith(".tar"):
+        with archive.open("rb") as file:
+            file.seek(max(0, archive.stat().st_size - len(TAR_END)))
+            if file.read() != TAR_END:
+                raise tarfile.ReadError("its end is missing")
+
+
+def _only_folder(folder: Path) -> Path:
+    entries = [
+        entry
+        for entry in folder.iterdir()
+        if entry.name != "__MACOSX" and not entry.name.startswith(".")
+    ]
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder

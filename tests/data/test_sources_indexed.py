@@ -1,0 +1,124 @@
+"""Sets of files as they are prepared: the index, and reading images through it."""
+
+import json
+import pickle
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from t2t.data.sources import Roots, open_prepared, prepare
+from t2t.data.sources.class_folders import hashed
+from t2t.data.sources.source import leaked_images
+from t2t.errors import DataError
+from t2t.files import json_text, sha256_file
+from tests.data.pets import first, lay_pets, pets, pixels
+
+
+@pytest.fixture
+def small(photos, tmp_path):
+    return lay_pets(photos, tmp_path / "downloads")
+
+
+def test_prepared_holds_an_index_and_reads_back(small, tmp_path):
+    (small / "pets" / "train" / "Bengal" / "notes.TXT").write_text("x")
+    (small / "pets" / "train" / "Bengal" / ".DS_Store").write_text("x")
+    (small / "pets" / "val" / "sizes").write_text("x")
+    copied = small / "pets" / "val" / "Bengal" / "again.jpg"
+    shutil.copy(first(small / "pets" / "train" / "Bengal"), copied)
+    manifest = prepare("imagefolder", tmp_path / "out", roots=Roots(small), path="pets")
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"manifest.json", "train.tsv", "val.tsv"}
+    assert manifest == json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["ignored_files"] == {".txt": 1, "hidden": 1, "no extension": 1}
+    assert manifest["leaked_val_images"] == 1
+    assert manifest["counts"]["train"] == {"Abyssinian": 7, "Bengal": 5, "american_bulldog": 2}
+    assert manifest["counts"]["val"] == {"Abyssinian": 3, "Bengal": 3, "american_bulldog": 1}
+    assert str(tmp_path) not in "".join(p.read_text() for p in (tmp_path / "out").iterdir())
+    raw, again = pets(small), open_prepared(tmp_path / "out", Roots(small))
+    assert (again.fingerprint, again.classes) == (raw.fingerprint, raw.classes)
+    for split in ("train", "val"):
+        assert pixels(again.split(split)) == pixels(raw.split(split))
+        assert pixels(pickle.loads(pickle.dumps(again.split(split)))) == pixels(raw.split(split))
+
+
+def test_bytes_do_not_depend_on_where_the_set_lies(small, tmp_path):
+    shutil.copytree(small, tmp_path / "elsewhere")
+    prepare("imagefolder", tmp_path / "a", roots=Roots(small), path="pets")
+    other = Roots(downloads=small, shared=tmp_path / "elsewhere")
+    prepare("imagefolder", tmp_path / "b", roots=other, path="pets")
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+    opened = open_prepared(tmp_path / "a", other).split("val")
+    assert opened.path_of(0).startswith(str(tmp_path / "elsewhere"))
+
+
+def test_fingerprint_covers_content_names_and_labels(small):
+    prints = [pets(small).fingerprint]
+    file = first(small / "pets" / "train")
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    prints.append(pets(small).fingerprint)
+    file.rename(file.with_name("renamed.jpg"))
+    prints.append(pets(small).fingerprint)
+    file.with_name("renamed.jpg").rename(small / "pets" / "train" / "Bengal" / "renamed.jpg")
+    prints.append(pets(small).fingerprint)
+    assert len(set(prints)) == 4
+
+
+def test_beyond_a_size_names_and_lengths_stand_for_the_content(small, tmp_path):
+    splits = {name: pets(small).split(name) for name in ("train", "val")}
+    unhashed = {name: replace(split, sha256=None) for name, split in splits.items()}
+    total = sum(int(split.sizes.sum()) for split in splits.values())
+    assert hashed(unhashed, up_to_bytes=total - 1)["val"].sha256 is None
+    assert hashed(unhashed, up_to_bytes=total)["val"].sha256 == splits["val"].sha256
+    assert leaked_images(unhashed["train"], unhashed["val"]) is None
+    assert leaked_images(splits["train"], splits["val"]) == 0
+
+
+@pytest.mark.parametrize("fault", ["gone", "shorter", "all gone", "index", "other columns"])
+def test_open_prepared_names_what_is_not_as_it_was(small, tmp_path, fault):
+    prepare("imagefolder", tmp_path / "out", roots=Roots(small), path="pets")
+    file = first(small / "pets" / "val")
+    index = tmp_path / "out" / "val.tsv"
+    if fault == "gone":
+        file.unlink()
+    elif fault == "shorter":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif fault == "all gone":
+        shutil.rmtree(small / "pets")
+    else:
+        index.write_bytes(index.read_bytes().replace(b"\tname", b"\tother"))
+    if fault == "other columns":
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        manifest["files"]["val.tsv"] = sha256_file(index)
+        (tmp_path / "out" / "manifest.json").write_text(json_text(manifest))
+    message = {
+        "gone": f"{file}: No such file.*bring it back, or prepare the data again by force",
+        "shorter": f"{file}: .* bytes, .* when it was prepared",
+        "all gone": f"pets: not in {small}; bring it back",
+        "index": f"{index}: damaged",
+        "other columns": f"{index}: no index of images .*'name'",
+    }[fault]
+    with pytest.raises(DataError, match=message):
+        open_prepared(tmp_path / "out", Roots(small))
+
+
+def test_an_image_is_checked_when_it_is_read(small, tmp_path):
+    source = pets(small)
+    file, split = first(small / "pets" / "val"), source.split("val")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=f"{file}: changed since it was prepared"):
+        split[0]
+    file.write_bytes(content[:-1])
+    with pytest.raises(DataError, match=f"{file}: .* bytes, .* when it was prepared"):
+        split[0]
+    file.unlink()
+    with pytest.raises(DataError, match=f"{file}: No such file"):
+        split[0]
+    file.write_text("<html>")
+    with pytest.raises(DataError, match=f"{file}: no image in a format Pillow knows"):
+        pets(small).split("val")[0]
