@@ -3,7 +3,6 @@
 A killed `dvc` would leave its stage running, and the next `dvc repro` would start a second one.
 """
 
-import ctypes
 import os
 import signal
 import threading
@@ -11,7 +10,8 @@ import time
 
 import psutil
 
-_PR_SET_PDEATHSIG = 1
+from t2t.training import stopping
+
 _POLL_S = 0.5
 
 
@@ -21,7 +21,7 @@ def leave_with_parent() -> None:
     The kernel watches the parent (Linux). Between `dvc` and the stage a shell may stand, which
     outlives its own parent: a thread watches the ancestors up to `dvc`.
     """
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    stopping.leave_with_parent()
     ancestors = _ancestors_up_to_dvc()
     if ancestors:
         threading.Thread(target=_watch, args=(ancestors,), daemon=True).start()

@@ -31,6 +31,12 @@ class CheckpointError(T2TError):
     exit_code = 5
 
 
+class Diverged(T2TError):
+    """The loss of a training run is not a number any more."""
+
+    exit_code = 6
+
+
 class Preempted(T2TError):
     """Training was asked to stop, saved its state and can be resumed."""
 

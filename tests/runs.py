@@ -8,8 +8,8 @@ import torch
 
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared, prepare
+from t2t.training.config import RunConfig
 from t2t.training.recipe import Recipe
-from t2t.training.run import RunConfig
 
 SHORT = Recipe(
     epochs=3,
@@ -17,6 +17,7 @@ SHORT = Recipe(
     warmup_epochs=1,
     batch_size=16,
     lr=2e-3,
+    lr_factor=1.0,
     warmup_lr=1e-6,
     min_lr=1e-5,
     weight_decay=0.05,
@@ -27,12 +28,19 @@ SHORT = Recipe(
     cutmix_alpha=1.0,
     mix_prob=1.0,
     mix_switch_prob=0.5,
+    mix_group=64,
     ema_decay=0.99996,
     ema_horizon=0.1,
     crop_scale=(0.6, 1.0),
     crop_ratio=(0.75, 1.3333333),
     flip_prob=0.0,
+    rand_augment="none",
     erase_prob=0.25,
+    erase_area=(0.02, 1 / 3),
+    erase_min_aspect=0.3,
+    train_fraction=1.0,
+    normalization="measured",
+    teacher="none",
 )
 
 

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from t2t.errors import DataError
 from t2t.evaluation.complexity import Complexity, complexity
 from t2t.files import write_json
-from t2t.training.run import network_of, validation_loader
+from t2t.training.config import network_of
+from t2t.training.inputs import validation_loader
 from t2t.training.validate import Score, validate
 
 CSV_FIELDS = (

@@ -89,7 +89,7 @@ class DeiT(TokenClassifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W), normalised, -> logits (B, num_classes), the mean of two heads'
-        where distilled.
+        where distilled; in training each head's own, (B, 2, num_classes), the class token's first.
 
         Raises:
             ConfigError: the images are not of the size that the network was made for.
@@ -97,7 +97,8 @@ class DeiT(TokenClassifier):
         if self.head_dist is None:
             return super().forward(x)
         cls, dist = self.forward_features(x)[:, :2].unbind(1)
-        return (self.head(cls) + self.head_dist(dist)) / 2
+        heads = torch.stack([self.head(cls), self.head_dist(dist)], dim=1)
+        return heads if self.training else heads.mean(1)
 
     def macs(self) -> int:
         """Multiply-accumulates for one image, every block counted for every token."""

@@ -157,7 +157,7 @@ def _log_model(tracking_uri: str, run_id: str, result: Path) -> None:
     from mlflow.types import Schema, TensorSpec
     from safetensors.torch import load_file
 
-    from t2t.training.run import network_of
+    from t2t.training.config import network_of
 
     config = json.loads((result / "config.json").read_text())
     model = network_of(config).eval()

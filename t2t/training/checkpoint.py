@@ -4,6 +4,8 @@ A checkpoint is written to a temporary file, synced, and renamed; its SHA-256 st
 so that name and content appear together. The newest one whose content matches its name is read.
 """
 
+import hashlib
+import io
 import re
 import warnings
 from pathlib import Path
@@ -21,11 +23,14 @@ _NAME = re.compile(r"^step_(\d{9})-([0-9a-f]{64})\.pt$")
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Writes `state` (tensors and plain containers) for `step`; keeps the newest KEPT files."""
     folder.mkdir(parents=True, exist_ok=True)
+    # In memory first: where the disk is full, torch's own writing hides the reason.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getbuffer()
+    path = folder / f"step_{step:09d}-{hashlib.sha256(content).hexdigest()}.pt"
     partial = folder / f"step_{step:09d}.partial"
     try:
-        torch.save(state, partial)
-        digest = sha256_file(partial)
-        path = folder / f"step_{step:09d}-{digest}.pt"
+        partial.write_bytes(content)
         commit(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -51,6 +56,11 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             f"{folder}: every checkpoint is damaged; delete the folder to restart"
         )
     return None
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Where the newest checkpoint lies, sound or not; None where there is none."""
+    return next((path for _, path in _stored(folder)), None)
 
 
 def delete_checkpoints(folder: Path) -> None:

@@ -6,27 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
-from t2t.data.loader import ShardLoader
-from t2t.errors import CheckpointError, Preempted, T2TError
+from t2t.data.loader import Batch, ShardLoader
+from t2t.errors import CheckpointError, EnvironmentProblem, Preempted
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
 from t2t.training.journal import Journal
+from t2t.training.losses import LossLog
+from t2t.training.objective import Objective
 from t2t.training.optim import set_learning_rate
+from t2t.training.passes import IMAGES_PER_PASS
+from t2t.training.ranks import Poll, Ranks
 from t2t.training.recipe import Recipe, learning_rate
 from t2t.training.record import JOURNAL
 from t2t.training.step import Preparation, TrainingState, reseed, train_step
 from t2t.training.stopping import StopRequest
-from t2t.training.validate import validate
+from t2t.training.validate import Score, validate
 
 # How often the loss comes off the device, to be shown and to be looked at.
 _LOG_EVERY_STEPS = 20
 _LINES_PER_RUN = 4
-
-
-class Diverged(T2TError):
-    """The loss is not a number any more."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,31 @@ class Inputs:
 
 @dataclass
 class Fit:
-    """One run under way in `folder`. `label` names it in messages and on the progress bar."""
+    """One run under way in `folder`, in one process of `ranks`.
+
+    `network` is the model's forward pass, compiled or shared as the devices ask. `passes` are this
+    process's positions in a batch, in the portions that the device takes at once. `label` names
+    the run in messages and on the progress bar.
+    """
 
     state: TrainingState
+    network: nn.Module
+    objective: Objective
     recipe: Recipe
     inputs: Inputs
+    passes: list[NDArray[np.int64]]
     seed: int
     digest: str
     folder: Path
     label: str
     device: torch.device
+    ranks: Ranks
     bar_line: int
 
     def __post_init__(self):
-        self.journal = Journal(self.folder / JOURNAL)
+        self.journal = Journal(self.folder / JOURNAL) if self.ranks.is_first else None
+        self.losses = LossLog(self.state, self.ranks, self.label, self.folder)
+        self.poll = Poll(self.ranks)
         self.top1_pct = math.nan
         self.steps_per_epoch = self.inputs.train.num_batches
 
@@ -69,7 +83,7 @@ class Fit:
         self.state.load_state_dict(stored["state"])
 
     def run(self, stop: StopRequest) -> None:
-        """Trains to the end. Raises Preempted, after saving, when `stop` is set."""
+        """Trains to the end. Raises Preempted, after saving, when any process is told to stop."""
         total_epochs = self.recipe.total_epochs
         first_epoch = self.state.step // self.steps_per_epoch
         with tqdm(
@@ -79,7 +93,7 @@ class Fit:
             unit="step",
             mininterval=1.0,
             position=self.bar_line,
-            disable=None,
+            disable=None if self.ranks.is_first else True,
         ) as bar:
             for epoch in range(first_epoch, total_epochs):
                 self._run_epoch(epoch, stop, bar)
@@ -88,86 +102,121 @@ class Fit:
         lr = learning_rate(self.recipe, epoch)
         set_learning_rate(self.state.optimizer, lr)
         self.state.model.train()
-        began, images = time.perf_counter(), 0
-        recent: list[torch.Tensor] = []
-        for batch in self.inputs.train.epoch(epoch, self.state.step % self.steps_per_epoch):
-            reseed(self.seed, self.state.step)
-            pixels, targets = self.inputs.preparation(
-                batch,
-                seed=self.seed,
-                epoch=epoch,
-                step=self.state.step % self.steps_per_epoch,
-                device=self.device,
-            )
-            recent.append(train_step(self.state, pixels, targets))
-            images += len(batch.labels)
+        began, done, stopping = time.perf_counter(), 0, False
+        start = self.state.step % self.steps_per_epoch
+        part = np.concatenate(self.passes)
+        for batch in self.inputs.train.epoch(epoch, start, part):
+            self.poll.ask(bool(stop))
+            self._step(epoch, batch)
+            stopping = self.poll.anyone(bool(stop))
+            done += 1
             bar.update()
-            if len(recent) == _LOG_EVERY_STEPS or stop:
-                self._collect(recent, lr)
-                self._show(bar, images / (time.perf_counter() - began))
-            if stop and self.state.step % self.steps_per_epoch:
+            if len(self.losses) == _LOG_EVERY_STEPS or stopping:
+                self.losses.collect(lr)
+                self._show(bar, done / (time.perf_counter() - began))
+            if stopping and self.state.step % self.steps_per_epoch:
                 self._save()
                 self._leave(stop)
-        self._collect(recent, lr)
-        self._end_epoch(epoch, lr, images / (time.perf_counter() - began), bar)
-        if stop and epoch + 1 < self.recipe.total_epochs:
+        self.losses.collect(lr)
+        self._end_epoch(epoch, lr, done / (time.perf_counter() - began), bar)
+        if stopping and epoch + 1 < self.recipe.total_epochs:
             self._leave(stop)
 
+    def _step(self, epoch: int, batch: Batch) -> None:
+        step = self.state.step % self.steps_per_epoch
+        reseed(self.seed, self.state.step, self.ranks.rank)
+
+        def prepared(portion: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.inputs.preparation(
+                portion, seed=self.seed, epoch=epoch, step=step, device=self.device
+            )
+
+        try:
+            loss = train_step(
+                self.state,
+                self.network,
+                self.objective,
+                self._portions(batch),
+                prepared,
+                batch_size=self.recipe.batch_size,
+                processes=self.ranks.count,
+            )
+        except torch.OutOfMemoryError:
+            raise self._too_large() from None
+        self.losses.add(loss)
+
+    def _portions(self, batch: Batch) -> list[Batch]:
+        ends = np.cumsum([len(positions) for positions in self.passes])
+        starts = [0, *ends[:-1]]
+        return [
+            Batch(*(values[start:end] for values in batch))
+            for start, end in zip(starts, ends, strict=True)
+        ]
+
+    def _too_large(self) -> EnvironmentProblem:
+        most = max(len(positions) for positions in self.passes)
+        return EnvironmentProblem(
+            f"{self.label}: {self.device} has too little memory for {most} images at once; with "
+            f"{IMAGES_PER_PASS}={max(2, most // 2)} in the environment it takes as many, and a "
+            "batch stays what it is"
+        )
+
     def _leave(self, stop: StopRequest) -> None:
+        by = stop.signal_name or "another of its processes"
         raise Preempted(
-            f"{self.label}: stopped by {stop.signal_name} at step {self.state.step}, which is "
+            f"{self.label}: stopped by {by} at step {self.state.step}, which is "
             "saved; run it again to continue"
         )
 
-    def _show(self, bar: tqdm, images_per_s: float) -> None:
+    def _show(self, bar: tqdm, steps_per_s: float) -> None:
         bar.set_postfix_str(
-            f"loss {self._mean_loss():.3f}, top-1 {self.top1_pct:.1f} %, "
-            f"{images_per_s:,.0f} images/s"
+            f"loss {self.losses.mean():.3f}, top-1 {self.top1_pct:.1f} %, "
+            f"{steps_per_s * self.recipe.batch_size:,.0f} images/s"
         )
 
-    def _collect(self, recent: list[torch.Tensor], lr: float) -> None:
-        """Takes the losses off the device into the epoch's sum."""
-        for loss in torch.stack(recent).tolist() if recent else []:
-            if not math.isfinite(loss):
-                raise Diverged(
-                    f"{self.label}: the loss is {loss} near step {self.state.step} at a learning "
-                    f"rate of {lr:.3g}; the last good checkpoint is in {self.folder}"
-                )
-            self.state.loss_sum += loss
-        recent.clear()
-
-    def _mean_loss(self) -> float:
-        steps = (self.state.step - 1) % self.steps_per_epoch + 1
-        return self.state.loss_sum / steps
-
-    def _end_epoch(self, epoch: int, lr: float, images_per_s: float, bar: tqdm) -> None:
-        preparation = self.inputs.preparation
+    def _end_epoch(self, epoch: int, lr: float, steps_per_s: float, bar: tqdm) -> None:
         average, raw = (
-            validate(model, self.inputs.val, self.device, preparation.mean, preparation.std)
-            for model in (self.state.average.module, self.state.model)
+            self._score(model) for model in (self.state.average.module, self.state.model)
         )
         metrics: dict[str, Any] = {
             "epoch": epoch,
             "lr": lr,
-            "train_loss": self._mean_loss(),
+            "train_loss": self.losses.mean(),
             "val_loss": average.loss,
             "val_top1_pct": average.top1_pct,
             "val_top1_raw_pct": raw.top1_pct,
         }
-        timing = {"images_per_s": images_per_s}
-        self.journal.append("epoch", self.state.step, metrics=metrics, timing=timing)
-        self.state.loss_sum = 0.0
+        images_per_s = steps_per_s * self.recipe.batch_size
+        if self.journal is not None:
+            timing = {"images_per_s": images_per_s}
+            self.journal.append("epoch", self.state.step, metrics=metrics, timing=timing)
+        self.losses.restart()
         self._save()
         self.top1_pct = average.top1_pct
         last = epoch + 1 == self.recipe.total_epochs
-        if last or (epoch + 1) % max(1, self.recipe.total_epochs // _LINES_PER_RUN) == 0:
+        due = (epoch + 1) % max(1, self.recipe.total_epochs // _LINES_PER_RUN) == 0
+        if self.ranks.is_first and (last or due):
             bar.write(
                 f"{self.label}: epoch {epoch + 1} of {self.recipe.total_epochs}, "
                 f"loss {metrics['train_loss']:.3f}, top-1 {average.top1_pct:.2f} % "
                 f"(raw {raw.top1_pct:.2f} %), {images_per_s:,.0f} images/s"
             )
 
+    def _score(self, model: nn.Module) -> Score:
+        preparation = self.inputs.preparation
+        return validate(
+            model,
+            self.inputs.val,
+            self.device,
+            preparation.mean,
+            preparation.std,
+            self.ranks,
+        )
+
     def _save(self) -> None:
-        self.journal.sync()
-        content = {"digest": self.digest, "state": self.state.state_dict()}
-        save_checkpoint(self.folder, self.state.step, content)
+        """Every process waits for the first, whose state is everyone's."""
+        if self.journal is not None:
+            self.journal.sync()
+            content = {"digest": self.digest, "state": self.state.state_dict()}
+            save_checkpoint(self.folder, self.state.step, content)
+        self.ranks.barrier()

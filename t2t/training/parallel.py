@@ -3,10 +3,8 @@
 Each run is the same alone or beside others: it shares nothing with them but the shards it reads.
 """
 
-import ctypes
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,13 +13,13 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from t2t.errors import EnvironmentProblem, Preempted, T2TError
-from t2t.training.stopping import StopRequest, stop_on_signal
+from t2t.training.devices import Place
+from t2t.training.stopping import StopRequest, leave_with_parent, stop_on_signal
 
-_PR_SET_PDEATHSIG = 1
 _POLL_S = 0.1
 
-# Called with the number of its slot.
-Job = Callable[[int], None]
+# Called with where it takes place.
+Job = Callable[[Place], None]
 
 
 def slots(cpu_threads: int) -> int:
@@ -29,35 +27,58 @@ def slots(cpu_threads: int) -> int:
 
     T2T_SLOTS, where it is set, says otherwise: a scheduler that runs stages side by side sets 1.
     """
-    told = os.environ.get("T2T_SLOTS", "")
-    if told:
-        if not told.isdecimal() or int(told) < 1:
-            raise EnvironmentProblem(f"T2T_SLOTS must be a number of at least 1, not {told!r}")
-        return int(told)
+    told = _told("T2T_SLOTS")
+    if told is not None:
+        return told
     if torch.cuda.is_available():
         return torch.cuda.device_count()
     return max(1, len(os.sched_getaffinity(0)) // cpu_threads)
 
 
+def _told(variable: str) -> int | None:
+    told = os.environ.get(variable, "")
+    if not told:
+        return None
+    if not told.isdecimal() or int(told) < 1:
+        raise EnvironmentProblem(f"{variable} must be a number of at least 1, not {told!r}")
+    return int(told)
+
+
+def processes_of_each(jobs: int, slots: int) -> int:
+    """How many processes, each with its GPU, train one of `jobs` runs together.
+
+    GPUs are shared out evenly. T2T_PROCESSES, where it is set, says otherwise, and is the only way
+    to have several on a CPU.
+    """
+    told = _told("T2T_PROCESSES")
+    if told is not None:
+        return told
+    return max(1, slots // jobs) if torch.cuda.is_available() else 1
+
+
 def run_side_by_side(jobs: Sequence[Job], slots: int) -> None:
     """Runs `jobs`, which pickle, at most `slots` at once; with one slot, in this process.
 
-    Without a GPU twice as many run, sharing the cores, for else the last one would often run
-    alone. Raises the first error of a job after stopping the others, which save their state;
-    Preempted where this process is asked to stop.
+    More GPUs than jobs train each job in several processes. Without a GPU twice as many jobs run,
+    sharing the cores, for else the last one would often run alone. Raises the first error of a job
+    after stopping the others, which save their state; Preempted where this process is asked to
+    stop.
     """
+    processes = processes_of_each(len(jobs), slots)
+    slots = max(1, slots // processes)
     if slots == 1 or len(jobs) == 1:
         for job in jobs:
-            job(0)
+            job(Place(0, processes))
         return
     with stop_on_signal() as stop:
-        _Children(jobs, slots if torch.cuda.is_available() else 2 * slots).run(stop)
+        _Children(jobs, slots if torch.cuda.is_available() else 2 * slots, processes).run(stop)
 
 
 class _Children:
     """The jobs' processes, from the first start to the last end."""
 
-    def __init__(self, jobs: Sequence[Job], slots: int):
+    def __init__(self, jobs: Sequence[Job], slots: int, processes: int):
+        self.processes = processes
         # A server that has imported everything once forks a child in no time.
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["t2t.training.run"])
@@ -87,7 +108,9 @@ class _Children:
     def _start(self, job: Job) -> None:
         slot = self.free.pop(0)
         answers = self.context.SimpleQueue()
-        process = self.context.Process(target=_run_job, args=(job, slot, answers))
+        process = self.context.Process(
+            target=_run_job, args=(job, Place(slot, self.processes), answers)
+        )
         process.start()
         self.running.append((process, slot, answers))
 
@@ -113,11 +136,11 @@ def _unexplained(exitcode: int) -> T2TError:
     )
 
 
-def _run_job(job: Job, slot: int, answers: "multiprocessing.SimpleQueue[T2TError]") -> None:
+def _run_job(job: Job, place: Place, answers: "multiprocessing.SimpleQueue[T2TError]") -> None:
     """A child's whole life: it dies with the parent and reports an error as the parent would."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    leave_with_parent()
     try:
-        job(slot)
+        job(place)
     except T2TError as error:
         answers.put(error)
         sys.exit(error.exit_code)

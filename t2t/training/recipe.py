@@ -5,6 +5,7 @@ The paper's values stand in params.yaml; here is what each knob means and which 
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from t2t.errors import ConfigError
 
@@ -26,17 +27,24 @@ class Recipe:
     batch_size: images per optimiser step over all devices.
     weight_decay: of AdamW, for matrices and kernels alone.
     lr, warmup_lr, min_lr: peak, first and last learning rate; constant inside an epoch, as in the
-        paper's training code.
+        paper's training code. lr_factor multiplies lr.
     betas: AdamW's two decay rates.
     drop_path: stochastic depth of the last block, rising linearly from 0 at the first.
     label_smoothing: share of a target spread evenly over all classes.
     mixup_alpha, cutmix_alpha: Beta parameters, 0 switches the kind off; mix_prob: share of the
-        batches that are mixed; mix_switch_prob: share of those that get cutmix.
+        batches that are mixed; mix_switch_prob: share of those that get cutmix. mix_group images
+        of a batch share one draw and are mixed among themselves.
     ema_decay: decay per step of the averaged weights. ema_horizon caps the averaging time,
         1 / (1 - decay) steps, at this share of the run, so that a short run does not keep its
         initial weights.
     crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop; flip_prob: of the
-        horizontal flip; erase_prob: of random erasing by noise.
+        horizontal flip; rand_augment: timm's notation, or "none".
+    erase_prob: of random erasing by noise, in boxes of erase_area of the image and of at least
+        erase_min_aspect (its inverse at most).
+    train_fraction: share of each class's training images.
+    normalization: channel statistics of "imagenet", or "measured" on the training shard.
+    teacher: a torchvision model, pre-trained on ImageNet, whose answers are learnt beside the
+        labels, or "none".
     """
 
     epochs: int
@@ -44,6 +52,7 @@ class Recipe:
     warmup_epochs: int
     batch_size: int
     lr: float
+    lr_factor: float
     warmup_lr: float
     min_lr: float
     weight_decay: float
@@ -54,15 +63,22 @@ class Recipe:
     cutmix_alpha: float
     mix_prob: float
     mix_switch_prob: float
+    mix_group: int
     ema_decay: float
     ema_horizon: float
     crop_scale: tuple[float, float]
     crop_ratio: tuple[float, float]
     flip_prob: float
+    rand_augment: str
     erase_prob: float
+    erase_area: tuple[float, float]
+    erase_min_aspect: float
+    train_fraction: float
+    normalization: Literal["imagenet", "measured"]
+    teacher: str
 
     def __post_init__(self):
-        for key in ("epochs", "batch_size"):
+        for key in ("epochs", "batch_size", "mix_group"):
             _require(getattr(self, key) >= 1, key, "at least 1", getattr(self, key))
         for key in ("cooldown_epochs", "warmup_epochs"):
             _require(getattr(self, key) >= 0, key, "at least 0", getattr(self, key))
@@ -72,10 +88,12 @@ class Recipe:
             "less than epochs",
             self.warmup_epochs,
         )
-        _require(_finite(self.lr) and self.lr > 0, "lr", "greater than 0", self.lr)
-        for key in ("warmup_lr", "min_lr"):
+        for key in ("lr", "lr_factor"):
             value = getattr(self, key)
-            _require(0 <= value <= self.lr, key, f"between 0 and lr ({self.lr})", value)
+            _require(_finite(value) and value > 0, key, "greater than 0", value)
+        for key in ("warmup_lr", "min_lr"):
+            value, peak = getattr(self, key), self.peak_lr
+            _require(0 <= value <= peak, key, f"between 0 and lr * lr_factor ({peak})", value)
         for key in ("weight_decay", "mixup_alpha", "cutmix_alpha"):
             value = getattr(self, key)
             _require(_finite(value) and value >= 0, key, "at least 0", value)
@@ -89,8 +107,18 @@ class Recipe:
         _require(all(0 <= b < 1 for b in self.betas), "betas", "in [0, 1)", self.betas)
         low, high = self.crop_scale
         _require(0 < low <= high <= 1, "crop_scale", "0 < low <= high <= 1", self.crop_scale)
+        low, high = self.erase_area
+        _require(0 < low <= high <= 1, "erase_area", "0 < low <= high <= 1", self.erase_area)
+        for key in ("erase_min_aspect", "train_fraction"):
+            value = getattr(self, key)
+            _require(0 < value <= 1, key, "in (0, 1]", value)
         low, high = self.crop_ratio
         _require(0 < low <= high < math.inf, "crop_ratio", "0 < low <= high", self.crop_ratio)
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at its highest."""
+        return self.lr * self.lr_factor
 
     @property
     def total_epochs(self) -> int:
@@ -114,11 +142,11 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
     the paper's 300 runs at 4.987e-4 for a peak of 5e-4); min_lr holds through the cooldown.
     """
     if epoch < recipe.warmup_epochs:
-        return recipe.warmup_lr + epoch * (recipe.lr - recipe.warmup_lr) / recipe.warmup_epochs
+        return recipe.warmup_lr + epoch * (recipe.peak_lr - recipe.warmup_lr) / recipe.warmup_epochs
     if epoch >= recipe.epochs:
         return recipe.min_lr
     cosine = 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
-    return recipe.min_lr + (recipe.lr - recipe.min_lr) * cosine
+    return recipe.min_lr + (recipe.peak_lr - recipe.min_lr) * cosine
 
 
 def averaging_decay(recipe: Recipe, total_steps: int) -> float:

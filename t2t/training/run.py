@@ -1,30 +1,35 @@
 """One run: a row of the table with one seed, from its resolved configuration to its files."""
 
-import dataclasses
+import errno
+import functools
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
-from t2t.data.augment import ErasePolicy
-from t2t.data.loader import CropPolicy, ShardLoader
-from t2t.data.mixing import MixPolicy
-from t2t.models import create
+from t2t.errors import EnvironmentProblem
+from t2t.training.ancestry import take_over, teacher_of
 from t2t.training.checkpoint import delete_checkpoints
 from t2t.training.code import code_hashes
+from t2t.training.config import RunConfig, network_of
+from t2t.training.devices import ALONE, Place, compiled, on_device, settle_buckets
 from t2t.training.ema import AveragedModel
+from t2t.training.inputs import inputs_of
 from t2t.training.journal import read_journal
+from t2t.training.launch import run_on
 from t2t.training.loop import Fit, Inputs
+from t2t.training.objective import Objective
 from t2t.training.optim import adamw
-from t2t.training.recipe import Recipe, averaging_decay
-from t2t.training.record import record_run
-from t2t.training.step import Precision, Preparation, TrainingState, reseed
+from t2t.training.passes import passes_of
+from t2t.training.ranks import Ranks, joined
+from t2t.training.recipe import averaging_decay
+from t2t.training.record import JOURNAL, record_run
+from t2t.training.step import Precision, TrainingState, reseed
 from t2t.training.stopping import stop_on_signal
 from t2t.training.workspace import (
     is_finished,
@@ -35,43 +40,9 @@ from t2t.training.workspace import (
     workspace_of,
 )
 
-TRAIN_SHARD, VAL_SHARD = "train.beton", "val.beton"
 # Far from any step's number, so that the initial weights share no draw with a step's dropout.
 _INIT_STEP = 2**40
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """What is to be trained: a variant of a backbone, shrunk by the factors, with one seed."""
-
-    scale: str
-    row: str
-    seed: int
-    backbone: str
-    variant: str
-    overrides: Mapping[str, Any]
-    width_factor: float
-    depth_factor: float
-    cpu_threads: int
-    recipe: Recipe
-
-    @property
-    def label(self) -> str:
-        """The run's name, for people."""
-        return f"{self.row}-seed{self.seed}"
-
-
-def network_of(config: Mapping[str, Any]) -> nn.Module:
-    """The network that a run's config.json describes, with weights as initialised."""
-    return create(
-        config["variant"],
-        backbone=config["backbone"],
-        image_size=config["image_size"],
-        num_classes=config["num_classes"],
-        width_factor=config["width_factor"],
-        depth_factor=config["depth_factor"],
-        **config["overrides"],
-    )
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train_run(
@@ -80,84 +51,64 @@ def train_run(
     workspaces: Path,
     out: Path,
     tags: Mapping[str, str],
-    slot: int = 0,
+    place: Place = ALONE,
 ) -> None:
     """Trains, or continues, or finds finished, and puts the run's files into `out`.
 
-    shards: the folder of the two shards. The files are ema.safetensors and raw.safetensors
-    (weights), metrics.jsonl (a line per epoch), and config.json. They depend on nothing but the
-    configuration, the shards, the code and the kind of machine. `tags` are shown by trackers and
-    change nothing; `slot` is the GPU's number and the progress bar's line.
+    shards: the folder of the shards. The files are ema.safetensors and raw.safetensors (weights),
+    metrics.jsonl (a line per epoch), and config.json. They depend on nothing but the
+    configuration, the shards, the code and the machine: its kind, and how many devices the run is
+    given. `tags` are shown by trackers and change nothing; `place` says which devices are the
+    run's.
     """
+    work = functools.partial(_train, config, shards, workspaces, out, tags, place)
+    with _disk_full_explained(workspaces):
+        if place.processes == 1:
+            work()
+        else:
+            run_on(place.processes, work, config.label)
+
+
+def _train(
+    config: RunConfig,
+    shards: Path,
+    workspaces: Path,
+    out: Path,
+    tags: Mapping[str, str],
+    place: Place,
+) -> None:
+    """What each process of a run does; the first one alone writes."""
     torch.set_num_threads(config.cpu_threads)
-    device = torch.device(f"cuda:{slot}" if torch.cuda.is_available() else "cpu")
-    inputs = _inputs(config, shards)
+    device = place.device()
+    inputs = inputs_of(config, shards, device)
     resolved = _resolved(config, inputs)
-    hashes = {"train": inputs.train.manifest.sha256, "val": inputs.val.manifest.sha256}
-    code = code_hashes(__name__, f"t2t.models.{config.backbone}")
-    digest = run_digest(resolved, hashes, code)
-    resolved |= {"digest": digest, "shards": hashes}
-    folder = workspace_of(workspaces, digest)
-    with sole_owner(folder):
-        record_run(workspaces, resolved, tags, shards)
+    folder = workspace_of(workspaces, resolved["digest"])
+    with joined(device) as ranks, sole_owner(folder) if ranks.is_first else nullcontext():
+        if ranks.is_first:
+            record_run(workspaces, resolved, tags, shards)
+        ranks.barrier()
         if not is_finished(folder):
-            fit = _fit(config, resolved, inputs, folder, device, slot)
-            fit.resume()
+            fit = _fit(config, resolved, inputs, folder, device, ranks, place.slot)
             with stop_on_signal() as stop:
                 fit.run(stop)
-            _finish(fit, resolved)
-        publish_result(folder, out)
-
-
-def _inputs(config: RunConfig, shards: Path) -> Inputs:
-    recipe = config.recipe
-    train = ShardLoader(
-        shards / TRAIN_SHARD,
-        batch_size=recipe.batch_size,
-        seed=config.seed,
-        shuffle=True,
-        crop=CropPolicy(scale=recipe.crop_scale, ratio=recipe.crop_ratio),
-        flip_prob=recipe.flip_prob,
-        drop_last=True,
-    )
-    val = validation_loader(shards)
-    preparation = Preparation(
-        mix=MixPolicy(
-            recipe.mixup_alpha, recipe.cutmix_alpha, recipe.mix_switch_prob, recipe.mix_prob
-        ),
-        erasing=ErasePolicy(recipe.erase_prob),
-        label_smoothing=recipe.label_smoothing,
-        num_classes=len(train.classes),
-        mean=tuple(train.manifest.channel_mean),
-        std=tuple(train.manifest.channel_std),
-    )
-    return Inputs(train, val, preparation)
-
-
-def validation_loader(shards: Path) -> ShardLoader:
-    """Every validation image below `shards` once, in order, as it is stored."""
-    return ShardLoader(
-        shards / VAL_SHARD,
-        batch_size=256,
-        seed=0,
-        shuffle=False,
-        crop=None,
-        flip_prob=0.0,
-        drop_last=False,
-    )
+            if ranks.is_first:
+                _finish(fit, resolved)
+        if ranks.is_first:
+            publish_result(folder, out)
 
 
 def _resolved(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
-    """The configuration with what the shards add, and drop-path among the network's arguments."""
-    resolved = dataclasses.asdict(config)
-    resolved["overrides"] = {"drop_path_rate": config.recipe.drop_path, **config.overrides}
-    resolved |= {
-        "image_size": inputs.train.manifest.image_size,
-        "num_classes": inputs.preparation.num_classes,
+    """The content of config.json: the configuration, what the shards add, and the run's digest."""
+    train, val = inputs.train, inputs.val
+    resolved = config.plain() | {
+        "image_size": train.image_size,
+        "num_classes": len(train.classes),
         "channel_mean": list(inputs.preparation.mean),
         "channel_std": list(inputs.preparation.std),
     }
-    return resolved
+    hashes = {"train": train.manifest.sha256, "val": val.manifest.sha256}
+    code = code_hashes(__name__, f"t2t.models.{config.backbone}")
+    return resolved | {"digest": run_digest(resolved, hashes, code), "shards": hashes}
 
 
 def _fit(
@@ -166,11 +117,15 @@ def _fit(
     inputs: Inputs,
     folder: Path,
     device: torch.device,
-    slot: int,
+    ranks: Ranks,
+    bar_line: int,
 ) -> Fit:
     recipe = config.recipe
     reseed(config.seed, _INIT_STEP)
-    model = network_of(resolved).to(device)
+    model = network_of(resolved)
+    take_over(model, config.parent)
+    teacher = teacher_of(config.parent, recipe.teacher, resolved)
+    model = on_device(model, device, ranks)
     total_steps = recipe.total_epochs * inputs.train.num_batches
     state = TrainingState(
         model,
@@ -178,9 +133,26 @@ def _fit(
         adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas),
         Precision(device),
     )
-    return Fit(
-        state, recipe, inputs, config.seed, resolved["digest"], folder, config.label, device, slot
+    network = ranks.share(compiled(model, device), device)
+    if ranks.count > 1:
+        settle_buckets(network, state, resolved["image_size"], device)
+    fit = Fit(
+        state=state,
+        network=network,
+        objective=Objective(None if teacher is None else teacher.to(device)),
+        recipe=recipe,
+        inputs=inputs,
+        passes=passes_of(ranks, recipe.batch_size, recipe.mix_group),
+        seed=config.seed,
+        digest=resolved["digest"],
+        folder=folder,
+        label=config.label,
+        device=device,
+        ranks=ranks,
+        bar_line=bar_line,
     )
+    fit.resume()
+    return fit
 
 
 def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:
@@ -193,9 +165,23 @@ def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:
         save_file(weights, partial / f"{name}.safetensors")
     (partial / "config.json").write_text(json.dumps(resolved, indent=2, sort_keys=True) + "\n")
     with open(partial / "metrics.jsonl", "w", encoding="utf-8") as stream:
-        for event in read_journal(fit.journal.path):
+        for event in read_journal(fit.folder / JOURNAL):
             if event["kind"] == "epoch":
                 line = {"step": event["step"], **event["metrics"]}
                 stream.write(json.dumps(line) + "\n")
     seal_result(fit.folder, partial)
     delete_checkpoints(fit.folder)
+
+
+@contextmanager
+def _disk_full_explained(folder: Path) -> Iterator[None]:
+    """A full disk as the user's to mend. What was there stays: files are replaced when whole."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise EnvironmentProblem(
+            f"{folder}: no room left on the disk ({error.strerror}); every finished checkpoint is "
+            "kept, free some space and run it again to continue"
+        ) from None

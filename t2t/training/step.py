@@ -1,16 +1,22 @@
 """One optimiser step, and what a run carries from one step to the next."""
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from t2t.data.augment import ErasePolicy, draw_erasing, erase, normalize
 from t2t.data.loader import Batch
-from t2t.data.mixing import MixPolicy, draw_mix, mix_images, soft_targets
+from t2t.data.mixing import MixPolicy, mix_images, plan_mix, soft_targets
+from t2t.data.randaugment import Fill, RandAugmentPolicy, draw_ops
+from t2t.data.randaugment_batched import augment_batch
 from t2t.training.ema import AveragedModel
+from t2t.training.objective import Objective
 
 
 @dataclass
@@ -42,6 +48,7 @@ class TrainingState:
     precision: Precision
     step: int = 0
     loss_sum: float = 0.0
+    loss_steps: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values only, so that it can be read without unpickling code."""
@@ -52,6 +59,7 @@ class TrainingState:
             "scaler": self.precision.scaler.state_dict(),
             "step": self.step,
             "loss_sum": self.loss_sum,
+            "loss_steps": self.loss_steps,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -60,7 +68,8 @@ class TrainingState:
         self.average.module.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.precision.scaler.load_state_dict(state["scaler"])
-        self.step, self.loss_sum = state["step"], state["loss_sum"]
+        self.step = state["step"]
+        self.loss_sum, self.loss_steps = state["loss_sum"], state["loss_steps"]
 
 
 def reseed(seed: int, step: int, rank: int = 0) -> None:
@@ -75,12 +84,25 @@ def reseed(seed: int, step: int, rank: int = 0) -> None:
 @dataclass(frozen=True)
 class Preparation:
     """Turns a loaded batch into what the network sees, in the order of the paper's code:
-    mixing on uint8, normalisation, erasing. mean, std: per channel, for values in 0..1."""
+    RandAugment, mixing on uint8, normalisation, erasing.
 
+    rand_augment: None for none. On a CPU the loader has done it, image by image with Pillow, which
+        is faster there; elsewhere it is done here, over the batch, with the same pixels.
+    fill: grey levels of the colour that RandAugment uncovers.
+    batch_size: images of the whole batch, over all processes and accumulation steps.
+    mean, std: per channel, for values in 0..1.
+
+    There is no colour jitter: the paper's code is given a strength of 0.4 and ignores it wherever
+    RandAugment is on.
+    """
+
+    rand_augment: RandAugmentPolicy | None
+    fill: Fill
     mix: MixPolicy
     erasing: ErasePolicy
     label_smoothing: float
     num_classes: int
+    batch_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -89,37 +111,66 @@ class Preparation:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (B, 3, H, W) float32 and soft targets (B, num_classes), on `device`.
 
-        step: counted from the epoch's first.
+        step: counted from the epoch's first. A part of the whole batch will do, if it holds both
+        images of each pair that is mixed; ConfigError otherwise.
         """
         images = batch.images.to(device, non_blocking=True)
         labels = batch.labels.to(device, non_blocking=True)
-        size = {"height_px": images.shape[-2], "width_px": images.shape[-1]}
-        draw = draw_mix(self.mix, seed=seed, epoch=epoch, step=step, **size)
-        targets = soft_targets(labels, self.num_classes, self.label_smoothing, draw)
-        images = normalize(mix_images(images, draw), self.mean, self.std)
-        if self.erasing.prob == 0:
-            return images, targets
         where = {"seed": seed, "epoch": epoch, "indices": batch.indices.numpy()}
-        return erase(images, draw_erasing(self.erasing, **where, **size), **where), targets
+        size = {"height_px": images.shape[-2], "width_px": images.shape[-1]}
+        if self.rand_augment is not None and device.type != "cpu":
+            images = augment_batch(images, draw_ops(self.rand_augment, **where), self.fill)
+        plan = plan_mix(
+            self.mix,
+            seed=seed,
+            epoch=epoch,
+            step=step,
+            positions=batch.positions.numpy(),
+            batch_size=self.batch_size,
+            **size,
+        )
+        targets = soft_targets(labels, plan, self.num_classes, self.label_smoothing)
+        images = normalize(mix_images(images, plan), self.mean, self.std)
+        boxes = draw_erasing(self.erasing, **where, **size)
+        return erase(images, boxes, **where), targets
 
 
 def train_step(
     state: TrainingState,
-    images: torch.Tensor,
-    targets: torch.Tensor,
+    network: nn.Module,
+    objective: Objective,
+    passes: Sequence[Batch],
+    prepare: Callable[[Batch], tuple[torch.Tensor, torch.Tensor]],
+    *,
+    batch_size: int,
+    processes: int = 1,
 ) -> torch.Tensor:
-    """One AdamW step and one step of the average; returns the batch's mean loss on the device.
+    """One AdamW step and one step of the average; returns this process's share of the mean loss.
 
-    images: (B, 3, H, W) float32; targets: (B, classes), rows summing to 1.
+    network: `state.model`, or what shares its parameters for the forward pass.
+    passes: this process's images of the batch, as many at once as the device holds; together with
+        those of all `processes` they are `batch_size`. Their gradients are added up.
     """
     scaler = state.precision.scaler
     state.optimizer.zero_grad(set_to_none=True)
-    with state.precision.autocast():
-        logits = state.model(images)
-        loss = nn.functional.cross_entropy(logits.float(), targets)
-    scaler.scale(loss).backward()
+    shares = []
+    for number, batch in enumerate(passes, 1):
+        images, targets = prepare(batch)
+        with _added_up(network, waits=number < len(passes)):
+            with state.precision.autocast():
+                loss = objective(network, images, targets) / batch_size
+            # Gradients are averaged over the processes, and here they are to be summed.
+            scaler.scale(loss * processes).backward()
+        shares.append(loss.detach())
     scaler.step(state.optimizer)
     scaler.update()
     state.average.update()
     state.step += 1
-    return loss.detach()
+    return torch.stack(shares).sum()
+
+
+def _added_up(network: nn.Module, waits: bool) -> AbstractContextManager[None]:
+    """Gradients of all but the last pass stay with this process."""
+    if waits and isinstance(network, DistributedDataParallel):
+        return network.no_sync()
+    return nullcontext()

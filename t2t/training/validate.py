@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from t2t.data.augment import normalize
 from t2t.data.loader import ShardLoader
+from t2t.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,23 @@ def validate(
     device: torch.device,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    ranks: Ranks = ALONE,
 ) -> Score:
-    """Scores `model` (put into eval mode) on every image of `loader`, in float32."""
+    """Scores `model` (put into eval mode) on every image of `loader`, in float32.
+
+    Several processes take every `ranks.count`-th image each, and all get the whole score.
+    """
     model.eval()
-    hits1 = hits5 = images = 0
-    loss_sum = 0.0
-    for batch in loader.epoch(0):
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    own = np.arange(ranks.rank, loader.batch_size, ranks.count)
+    for batch in loader.epoch(0, part=own):
+        if len(batch.labels) == 0:
+            continue
         labels = batch.labels.to(device)
         logits = model(normalize(batch.images.to(device), mean, std)).float()
-        loss_sum += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
         best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        hits1 += int(best[:, 0].sum())
-        hits5 += int(best.sum())
-        images += len(labels)
+        sums += torch.stack([best[:, 0].sum(), best.sum(), loss])
+    hits1, hits5, loss_sum = ranks.summed(sums).tolist()
+    images = loader.num_samples
     return Score(100 * hits1 / images, 100 * hits5 / images, loss_sum / images, images)

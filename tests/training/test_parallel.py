@@ -15,16 +15,16 @@ from t2t.training.run import train_run
 pytestmark = pytest.mark.slow
 
 
-def write_slot(path, slot):
-    path.write_text(str(slot))
+def write_slot(path, place):
+    path.write_text(str(place.slot))
 
 
-def fail(path, slot):
+def fail(path, place):
     path.write_text("began")
     raise DataError("val.beton: damaged")
 
 
-def wait(path, slot):
+def wait(path, place):
     """Runs until it is asked to stop, as a training run does."""
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
@@ -34,7 +34,7 @@ def wait(path, slot):
     raise Preempted("saved")
 
 
-def die(path, slot):
+def die(path, place):
     os.kill(os.getpid(), signal.SIGKILL)
 
 

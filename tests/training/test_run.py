@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from t2t.errors import CheckpointError, Preempted
+from t2t.errors import CheckpointError, Diverged, EnvironmentProblem, Preempted
 from t2t.training import loop as loop_module
 from t2t.training.journal import read_journal
 from t2t.training.record import JOURNAL
@@ -51,10 +51,10 @@ def interrupt_at(monkeypatch, step):
     """Raises in the middle of the step, as a kill would leave things."""
     real = loop_module.train_step
 
-    def failing(state, *args):
+    def failing(state, *args, **kwargs):
         if state.step == step:
             raise KeyboardInterrupt
-        return real(state, *args)
+        return real(state, *args, **kwargs)
 
     monkeypatch.setattr(loop_module, "train_step", failing)
 
@@ -88,8 +88,8 @@ def test_stopping_on_a_signal_saves_the_very_step(
 ):
     real = loop_module.train_step
 
-    def signalled(state, *args):
-        loss = real(state, *args)
+    def signalled(state, *args, **kwargs):
+        loss = real(state, *args, **kwargs)
         if state.step == step:
             signal.raise_signal(signal.SIGTERM)
         return loss
@@ -103,7 +103,9 @@ def test_stopping_on_a_signal_saves_the_very_step(
                 train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
     steps = []
     monkeypatch.setattr(
-        loop_module, "train_step", lambda state, *a: steps.append(state.step) or real(state, *a)
+        loop_module,
+        "train_step",
+        lambda state, *a, **k: steps.append(state.step) or real(state, *a, **k),
     )
     train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
     assert steps == list(range(step, 24))
@@ -135,7 +137,7 @@ def test_changed_recipe_never_resumes(config, shards, tmp_path, monkeypatch, cha
             train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
     first_steps = []
 
-    def stop_at_once(state, *_):
+    def stop_at_once(state, *_, **__):
         first_steps.append(state.step)
         raise KeyboardInterrupt
 
@@ -165,12 +167,13 @@ def test_average_is_not_the_initial_weights(undisturbed, config, tmp_path):
 
 def test_divergence_names_step_and_rate(config, shards, tmp_path, monkeypatch):
     monkeypatch.setattr(loop_module, "train_step", not_a_number)
-    with pytest.raises(loop_module.Diverged, match=r"loss is nan near step 6 at a learning rate"):
+    text = r"loss is nan at step 0, learning rate 1e-06; no checkpoint was saved before"
+    with pytest.raises(Diverged, match=text):
         train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
     assert not list(tmp_path.glob("work/*/step_*"))
 
 
-def not_a_number(state, *_):
+def not_a_number(state, *_, **__):
     state.step += 1
     return torch.tensor(float("nan"))
 
@@ -192,7 +195,8 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{root!r}]
 from tests.runs import SHORT
-from t2t.training.run import RunConfig, train_run
+from t2t.training.config import RunConfig
+from t2t.training.run import train_run
 config = RunConfig("tiny", "t2t_vit_14", 0, "t2t_vit", "t2t_vit_7", {{}}, 0.25, 0.3, 1, SHORT)
 print("ready", flush=True)
 train_run(config, Path({shards!r}), Path({work!r}), Path({out!r}), {{}})
@@ -219,3 +223,71 @@ def test_sigkill_of_a_real_process_then_resume(config, shards, tmp_path, undistu
     else:
         train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
     assert contents(tmp_path / "out") == undisturbed(config)
+
+
+def test_a_full_disk_is_explained_and_loses_no_checkpoint(config, shards, tmp_path):
+    """A limit on the size of a file stands for the disk."""
+    script = tmp_path / "limited.py"
+    script.write_text(LIMITED.format(root=str(ROOT), shards=str(shards), folder=str(tmp_path)))
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert result.returncode == 4, result.stderr
+    assert "no room left on the disk" in result.stdout
+    (kept,) = tmp_path.glob("work/*/step_*.pt")
+    assert not list(tmp_path.glob("work/*/*.partial"))
+    train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert kept.name.startswith("step_000000006") and not kept.exists()
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+sys.path[:0] = [{root!r}]
+from t2t.errors import T2TError
+from t2t.training import loop
+from t2t.training.run import train_run
+from tests.runs import short_config
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+real = loop.save_checkpoint
+
+def save(folder, step, content):
+    if step > 6:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    return real(folder, step, content)
+
+loop.save_checkpoint = save
+folder = Path({folder!r})
+try:
+    train_run(short_config(), Path({shards!r}), folder / "work", folder / "out", {{}})
+except T2TError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+def test_too_little_memory_names_a_number_that_fits(config, shards, tmp_path, monkeypatch):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop_module, "train_step", too_large)
+    with pytest.raises(EnvironmentProblem, match="memory for 16 images .* T2T_IMAGES_PER_PASS=8"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+
+
+def test_twenty_random_kills_change_nothing(config, shards, tmp_path, undisturbed):
+    """SIGKILL and SIGTERM mixed, while it starts, reads, steps, saves and scores."""
+    kills = 20
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.training.kill_points", shards, tmp_path, str(kills)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    lines = [line.split() for line in result.stdout.splitlines()]
+    deaths = [words[1:] for words in lines if words[1].startswith("SIG")]
+    assert result.returncode == 0, result.stderr
+    assert len(deaths) == kills
+    assert sum(death == ["SIGKILL", "-9"] for death in deaths) >= 5, deaths
+    assert sum(death == ["SIGTERM", "75"] for death in deaths) >= 3, deaths
+    assert contents(tmp_path / "out") == undisturbed(changed(config, epochs=25))

@@ -1,0 +1,95 @@
+"""The configuration of one run, as it is asked for and as it is resolved and written down."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from t2t.errors import DataError
+from t2t.models import create
+from t2t.training.recipe import Recipe
+
+TRAIN_SHARD, VAL_SHARD, FINE_VAL_SHARD = "train.beton", "val.beton", "val_fine.beton"
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A finished run that another one needs: the folder of its files.
+
+    role: "weights" to go on from its averaged weights, "teacher" to learn from its answers.
+    """
+
+    run: Path
+    role: Literal["weights", "teacher"]
+
+    def config(self) -> dict[str, Any]:
+        """Its config.json. Raises DataError where that cannot be read."""
+        path = self.run / "config.json"
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: unreadable ({error}); train that row first") from None
+
+    @property
+    def weights(self) -> Path:
+        """Its averaged weights."""
+        return self.run / "ema.safetensors"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What is to be trained: a variant of a backbone, shrunk by the factors, with one seed.
+
+    image_size: pixels a side; None for the shards' own, else the shards must hold validation
+    images of that size.
+    """
+
+    scale: str
+    row: str
+    seed: int
+    backbone: str
+    variant: str
+    overrides: Mapping[str, Any]
+    width_factor: float
+    depth_factor: float
+    cpu_threads: int
+    recipe: Recipe
+    image_size: int | None = None
+    parent: Parent | None = None
+
+    @property
+    def label(self) -> str:
+        """The run's name, for people."""
+        return f"{self.row}-seed{self.seed}"
+
+    @property
+    def val_shard(self) -> str:
+        """The file name of its validation shard."""
+        return VAL_SHARD if self.image_size is None else FINE_VAL_SHARD
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, drop-path among the network's arguments; a parent is its digest."""
+        plain = dataclasses.asdict(self)
+        plain["overrides"] = {"drop_path_rate": self.recipe.drop_path, **self.overrides}
+        plain["val_shard"] = self.val_shard
+        if self.parent is not None:
+            digest = self.parent.config()["digest"]
+            plain["parent"] = {"role": self.parent.role, "digest": digest}
+        return plain
+
+
+def network_of(config: Mapping[str, Any]) -> nn.Module:
+    """The network that a run's config.json describes, with weights as initialised."""
+    return create(
+        config["variant"],
+        backbone=config["backbone"],
+        image_size=config["image_size"],
+        num_classes=config["num_classes"],
+        width_factor=config["width_factor"],
+        depth_factor=config["depth_factor"],
+        **config["overrides"],
+    )

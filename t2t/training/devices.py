@@ -1,0 +1,72 @@
+"""Where a run takes place, and what is done to a network for the sake of its device."""
+
+import copy
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from t2t.training.ranks import Ranks
+from t2t.training.step import TrainingState
+
+
+@dataclass(frozen=True)
+class Place:
+    """The devices of one of several runs side by side: `processes` of them from number
+    `slot` * `processes` on."""
+
+    slot: int = 0
+    processes: int = 1
+
+    def device(self) -> torch.device:
+        """This process's own device: a GPU where there are any."""
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        own = int(os.environ.get("LOCAL_RANK", "0")) if self.processes > 1 else 0
+        device = torch.device("cuda", self.slot * self.processes + own)
+        torch.cuda.set_device(device)
+        return device
+
+
+# A run that has the first device, or the CPU, to itself.
+ALONE = Place()
+
+
+def on_device(model: nn.Module, device: torch.device, ranks: Ranks) -> nn.Module:
+    """`model` where it is to be trained.
+
+    On GPUs kernels of convolutions have their channels last, as its units want them, and the batch
+    norms of several processes share their statistics.
+    """
+    if device.type != "cuda":
+        return model.to(device)
+    if ranks.count > 1:
+        from timm.layers.norm_act import convert_sync_batchnorm
+
+        model = convert_sync_batchnorm(model)
+    return model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def compiled(model: nn.Module, device: torch.device) -> nn.Module:
+    """The forward pass of `model`, compiled on a GPU; a CPU gains less than compiling costs."""
+    return torch.compile(model) if device.type == "cuda" else model  # pyright: ignore[reportReturnType]
+
+
+def settle_buckets(
+    network: nn.Module, state: TrainingState, image_size: int, device: torch.device
+) -> None:
+    """Makes a shared network add gradients in its final order from the first step on.
+
+    DistributedDataParallel regroups gradients after its first backward pass, so that the first step
+    after a resume would sum in another order than the same step of an undisturbed run. Two passes
+    over black images are made and forgotten.
+    """
+    before = copy.deepcopy(state.model.state_dict())
+    state.model.train()
+    for _ in range(2):
+        images = torch.zeros(2, 3, image_size, image_size, device=device)
+        with state.precision.autocast():
+            network(images).float().sum().backward()
+        state.optimizer.zero_grad(set_to_none=True)
+    state.model.load_state_dict(before)

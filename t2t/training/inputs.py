@@ -1,0 +1,89 @@
+"""The data of a run, as its recipe asks for it."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from t2t.data.augment import IMAGENET_MEAN, IMAGENET_STD, ErasePolicy
+from t2t.data.crops import CropPolicy
+from t2t.data.loader import ShardLoader
+from t2t.data.mixing import MixPolicy
+from t2t.data.randaugment import RandAugmentPolicy, fill_colour, parse_policy
+from t2t.data.shard_manifest import ShardManifest
+from t2t.training.config import TRAIN_SHARD, VAL_SHARD, RunConfig
+from t2t.training.loop import Inputs
+from t2t.training.recipe import Recipe
+from t2t.training.step import Preparation
+
+
+def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
+    """The training and validation shards of `config`, and what is done to a training batch.
+
+    RandAugment is Pillow's, image by image in the loader, on a CPU, and the batch's on a GPU.
+    """
+    recipe = config.recipe
+    augment = None if recipe.rand_augment == "none" else parse_policy(recipe.rand_augment)
+    train = ShardLoader(
+        shards / TRAIN_SHARD,
+        batch_size=recipe.batch_size,
+        seed=config.seed,
+        shuffle=True,
+        crop=CropPolicy(scale=recipe.crop_scale, ratio=recipe.crop_ratio),
+        flip_prob=recipe.flip_prob,
+        drop_last=True,
+        image_size=config.image_size,
+        fraction=recipe.train_fraction,
+        augment=augment if device.type == "cpu" else None,
+        workers=_workers(device),
+    )
+    val = validation_loader(shards, config.val_shard, _workers(device))
+    return Inputs(train, val, _preparation(recipe, augment, train.manifest))
+
+
+def validation_loader(shards: Path, name: str = VAL_SHARD, workers: int = 2) -> ShardLoader:
+    """Every image of the validation shard `name` once, in order, as it is stored."""
+    return ShardLoader(
+        shards / name,
+        batch_size=256,
+        seed=0,
+        shuffle=False,
+        crop=None,
+        flip_prob=0.0,
+        drop_last=False,
+        workers=workers,
+    )
+
+
+def _preparation(
+    recipe: Recipe, augment: RandAugmentPolicy | None, manifest: ShardManifest
+) -> Preparation:
+    mean, std = manifest.channel_mean, manifest.channel_std
+    if recipe.normalization == "imagenet":
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+    return Preparation(
+        rand_augment=augment,
+        fill=fill_colour(mean),
+        mix=MixPolicy(
+            mixup_alpha=recipe.mixup_alpha,
+            cutmix_alpha=recipe.cutmix_alpha,
+            switch_prob=recipe.mix_switch_prob,
+            prob=recipe.mix_prob,
+            group_size=recipe.mix_group,
+        ),
+        erasing=ErasePolicy(
+            prob=recipe.erase_prob, area=recipe.erase_area, min_aspect=recipe.erase_min_aspect
+        ),
+        label_smoothing=recipe.label_smoothing,
+        num_classes=len(manifest.classes),
+        batch_size=recipe.batch_size,
+        mean=tuple(mean),
+        std=tuple(std),
+    )
+
+
+def _workers(device: torch.device) -> int:
+    """Reading threads of one process: each GPU's share of the cores, or two."""
+    if device.type != "cuda":
+        return 2
+    return max(2, len(os.sched_getaffinity(0)) // torch.cuda.device_count())

@@ -1,0 +1,49 @@
+"""Kills a training run at random moments until it is done: `python -m tests.training.kill_points
+SHARDS FOLDER KILLS`. Children are forked from a process that has imported everything."""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from t2t.errors import Preempted
+from t2t.training.run import train_run
+from tests.runs import changed, short_config
+
+LONGEST_LIFE_S = 1.0
+
+
+def main(shards: Path, folder: Path, kills: int) -> None:
+    """Prints, for every death, the signal and what waitpid says of it."""
+    torch.set_num_threads(1)
+    config = changed(short_config(), epochs=25)
+    draws = random.Random(0)
+    train_run(short_config(), shards, folder / "warm", folder / "warm_out", {})
+    for number in range(kills):
+        child = os.fork()
+        if child == 0:
+            live(config, shards, folder)
+        time.sleep(draws.uniform(0.05, LONGEST_LIFE_S))
+        how = draws.choice([signal.SIGKILL, signal.SIGTERM])
+        os.kill(child, how)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(number, how.name, status, flush=True)
+    train_run(config, shards, folder / "work", folder / "out", {})
+
+
+def live(config, shards: Path, folder: Path) -> None:
+    """A child's whole life: 75 where it has saved its state on SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        train_run(config, shards, folder / "work", folder / "out", {})
+    except Preempted:
+        os._exit(75)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
