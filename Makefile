@@ -1,7 +1,7 @@
 # Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
 in := .venv/bin/python -m pipelines.environment
 
-.PHONY: help setup repro test check ui track readme lock
+.PHONY: help setup plan repro test check ui track readme lock
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -12,6 +12,9 @@ repro: setup  ## rebuild what is stale of the graph, print the table
 	$(in) python -m pipelines.check
 	$(in) dvc repro
 	@$(in) python -m pipelines.show
+
+plan: setup  ## what make repro would run, and for how long
+	@$(in) python -m pipelines.plan
 
 test: setup  ## every test
 	$(in) pytest

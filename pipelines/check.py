@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.params.reader import NAME_PATTERN, Params
 from pipelines.params.table import Row, Scale
-from pipelines.params.training import resolve_recipe
+from pipelines.params.training import resolve_recipe, row_seeds
 from t2t.errors import T2TError
 
 SECTIONS = ("scale", "scales", "recipe", "rows")
@@ -52,6 +52,7 @@ def _check_row(params: Params, name: str) -> None:
     row = params.part(f"rows.{name}", Row)
     for scale in params.tree["scales"]:
         resolve_recipe(params, scale, name)
+        row_seeds(params, scale, name)
     if row.baseline is not None and row.baseline not in params.tree["rows"]:
         known = ", ".join(params.tree["rows"])
         raise params.error(f"rows.{name}.baseline", f"{row.baseline!r} is no row (known: {known})")

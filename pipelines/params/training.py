@@ -11,6 +11,9 @@ from t2t.training.recipe import Recipe, RecipeError
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 CpuThreads = Annotated[int, Field(ge=1)]
+SeedCount = Annotated[int, Field(ge=1)]
+# The one key of a row's `train` that is no knob of the recipe.
+SEEDS = "seeds"
 
 
 class ModelScale(ParamsPart):
@@ -28,6 +31,15 @@ class RowModel(ParamsPart):
     overrides: dict[str, bool | int | float | str] = {}
 
 
+def row_seeds(params: Params, scale: str, row: str) -> list[int]:
+    """The scale's seeds, or as many of the first as `rows.<row>.train.seeds` says."""
+    seeds = params.part(f"scales.{scale}.seeds", Seeds)
+    wanted = params.part(f"rows.{row}.train", dict[str, Any]).get(SEEDS)
+    if wanted is None:
+        return seeds
+    return seeds[: params.validated(f"rows.{row}.train.{SEEDS}", SeedCount, wanted)]
+
+
 def resolve_recipe(params: Params, scale: str, row: str | None = None) -> Recipe:
     """`recipe`, changed by `scales.<scale>.train`, changed by `rows.<row>.train`."""
     places = ["recipe", f"scales.{scale}.train"] + ([f"rows.{row}.train"] if row else [])
@@ -37,6 +49,8 @@ def resolve_recipe(params: Params, scale: str, row: str | None = None) -> Recipe
     for place in places:
         layer = params.part(place, dict[str, Any])
         for name, value in layer.items():
+            if name == SEEDS and place.startswith("rows."):
+                continue
             if name not in known:
                 raise params.error(f"{place}.{name}", f"unknown key{suggest(name, known)}")
             merged[name] = tuple(value) if isinstance(value, list) else value

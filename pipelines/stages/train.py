@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.params.reader import Params
-from pipelines.params.training import CpuThreads, ModelScale, RowModel, Seeds, resolve_recipe
+from pipelines.params.training import (
+    CpuThreads,
+    ModelScale,
+    RowModel,
+    resolve_recipe,
+    row_seeds,
+)
 from pipelines.provenance import run_tags
+from t2t.training.config import RunConfig
 from t2t.training.parallel import run_side_by_side, slots
-from t2t.training.run import RunConfig, train_run
+from t2t.training.run import train_run
 
 
 def main(argv: Sequence[str]) -> None:
@@ -27,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     params = Params(Path("params.yaml"))
     model = params.part(f"rows.{args.row}.model", RowModel)
     size = params.part(f"scales.{args.scale}.model", ModelScale)
-    seeds = params.part(f"scales.{args.scale}.seeds", Seeds)
+    seeds = row_seeds(params, args.scale, args.row)
     recipe = resolve_recipe(params, args.scale, args.row)
     cpu_threads = params.part(f"scales.{args.scale}.cpu_threads", CpuThreads)
     tags = run_tags()

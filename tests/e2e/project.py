@@ -13,9 +13,9 @@ from pipelines.environment import project_environment
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "seeds: [0, 1, 2]": "seeds: [0]",
-    "epochs: 32": "epochs: 2",
-    "cooldown_epochs: 2": "cooldown_epochs: 0",
-    "warmup_epochs: 3": "warmup_epochs: 1",
+    "epochs: 17": "epochs: 2",
+    "cooldown_epochs: 1\n": "cooldown_epochs: 0\n",
+    "warmup_epochs: 2\n": "warmup_epochs: 1\n",
     "val_fraction: 0.2": "val_fraction: 0.9",
     "width_factor: 0.25": "width_factor: 0.1",
     "depth_factor: 0.3": "depth_factor: 0.1",

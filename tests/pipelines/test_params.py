@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.check import check_params
 from pipelines.params.reader import MAX_BYTES, Params
-from pipelines.params.training import resolve_recipe
+from pipelines.params.training import resolve_recipe, row_seeds
 from t2t.errors import ConfigError
 
 TEXT = (Path(__file__).resolve().parents[2] / "params.yaml").read_text()
@@ -42,6 +42,25 @@ def test_recipe_is_merged_in_order(write):
     assert row.weight_decay == params.tree["recipe"]["weight_decay"]
 
 
+def test_a_row_takes_all_seeds_or_the_first_ones(write):
+    params = Params(write(TEXT))
+    assert row_seeds(params, "digits", "t2t_vit_14") == [0, 1, 2]
+    assert row_seeds(params, "digits", "resnet_152") == [0]
+    assert resolve_recipe(params, "digits", "resnet_152") == resolve_recipe(params, "digits")
+
+
+def test_weight_decay_and_rate_are_the_rows(write):
+    """README of the official code: 0.03 and a rate of 1e-3 for 7, 10, 12; 0.065 for 19, 24."""
+    params = Params(write(TEXT))
+    for row, decay, rate in (
+        ("t2t_vit_7", 0.03, 1e-3),
+        ("t2t_vit_14", 0.05, 5e-4),
+        ("t2t_vit_t_24", 0.065, 5e-4),
+    ):
+        recipe = resolve_recipe(params, "imagenet", row)
+        assert (recipe.weight_decay, recipe.peak_lr) == (decay, rate)
+
+
 @pytest.mark.parametrize("number", ["1e-3", "1.0e-3", "0.001"])
 def test_numbers_are_read_as_dvc_reads_them(write, number):
     params = Params(write(TEXT.replace("lr: 2.0e-3", f"lr: {number}")))
@@ -50,16 +69,17 @@ def test_numbers_are_read_as_dvc_reads_them(write, number):
 
 # What is replaced, by what, and what the line must say: its key, the problem, what would be right.
 MISTAKES = {
-    "unknown recipe key": ("epochs: 32", "epohcs: 28", ["train.epohcs", "did you mean epochs?"]),
+    "unknown recipe key": ("epochs: 17", "epohcs: 28", ["train.epohcs", "did you mean epochs?"]),
     "unknown row key": ("macs_g: 10.1", "mac: 10.1", ["vit_small.paper.mac", "macs_g"]),
     "unknown scale key": ("width_factor: 0.25", "width: 0.25", ["model.width", "width_factor"]),
+    "no seeds": ("{seeds: 1}", "{seeds: 0}", ["train.seeds", "greater than or equal to 1, got 0"]),
     "unknown section": ("recipe:\n", "recipes:\n", ["recipes", "known here: scale, scales"]),
     "unknown backbone": ("backbone: vit,", "backbone: vitt,", ["vitt.py", "known: ", "t2t_vit"]),
     "unknown scale": ("scale: digits", "scale: digit", ["'digit'", "digits"]),
     "unknown baseline": ("baseline: t2t_vit_14\n", "baseline: t2t\n", ["'t2t'", "t2t_vit_14"]),
     "string for a number": ("lr: 2.0e-3", 'lr: "2e-3"', ["train.lr", "valid number", "'2e-3'"]),
     "boolean for a number": ("lr: 2.0e-3", "lr: true", ["train.lr", "valid number", "True"]),
-    "float for an integer": ("epochs: 32", "epochs: 2.5", ["train.epochs", "2.5"]),
+    "float for an integer": ("epochs: 17", "epochs: 2.5", ["train.epochs", "2.5"]),
     "negative": ("lr: 2.0e-3", "lr: -0.1", ["train.lr", "greater than 0", "-0.1"]),
     "not a number": ("lr: 2.0e-3", "lr: .nan", ["train.lr", "greater than 0", "nan"]),
     "infinite": ("crop_pct: 1.0", "crop_pct: .inf", ["shards.crop_pct", "inf"]),
@@ -67,7 +87,7 @@ MISTAKES = {
     "no list": ("seeds: [0, 1, 2]", "seeds: 3", ["digits.seeds", "valid list", "3"]),
     "no seed": ("seeds: [0, 1, 2]", "seeds: []", ["digits.seeds", "at least 1"]),
     "a seed twice": ("seeds: [0, 1, 2]", "seeds: [0, 0]", ["digits.seeds", "once"]),
-    "missing key": ("  weight_decay: 0.05\n", "", ["recipe.weight_decay", "missing"]),
+    "missing key": ("  label_smoothing: 0.1\n", "", ["recipe.label_smoothing", "missing"]),
     "missing title": ("    title: ViT-S/16\n", "", ["vit_small.title", "missing"]),
     "odd size": ("image_size: 32", "image_size: 30", ["image_size", "multiple of 16"]),
     "share beyond 1": ("val_fraction: 0.2", "val_fraction: 1.0", ["val_fraction", "less than 1"]),

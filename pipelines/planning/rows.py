@@ -1,0 +1,152 @@
+"""What the rows of a scale are: their networks, and how long each is trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipelines.params.data import ShardParams
+from pipelines.params.reader import Params
+from pipelines.params.training import (
+    CpuThreads,
+    ModelScale,
+    RowModel,
+    resolve_recipe,
+    row_seeds,
+)
+from pipelines.planning.sizes import DataSize
+from t2t.errors import ConfigError
+from t2t.evaluation.complexity import complexity
+from t2t.evaluation.memory import TrainingMemory, training_memory
+from t2t.training.config import network_of
+from t2t.training.passes import passes_of
+from t2t.training.ranks import Ranks
+from t2t.training.recipe import Recipe
+
+# Of a data set that nobody has seen yet; the head's share of a network is small.
+_CLASSES_UNTIL_KNOWN = 1000
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table at a scale: `arguments` make its network, `runs` is one for each seed.
+
+    `steps` is None, and `val_images` 0, while nobody knows how many images there are.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    recipe: Recipe
+    runs: int
+    cpu_threads: int
+    steps: int | None
+    val_images: int
+    params: int
+    macs: int
+
+    @property
+    def images(self) -> int | None:
+        """Images that one run trains on, each as often as it is seen."""
+        return None if self.steps is None else self.steps * self.recipe.batch_size
+
+    def recorded(self) -> dict[str, Any]:
+        """What the record of a run of this network says, and no other network's."""
+        keys = ("variant", "image_size", "num_classes", "width_factor", "depth_factor")
+        overrides = dict(self.arguments["overrides"])
+        del overrides["drop_path_rate"]  # which costs no time
+        return {
+            "row": self.name,
+            "cpu_threads": self.cpu_threads,
+            **{key: self.arguments[key] for key in keys},
+            **overrides,
+        }
+
+    def run_s(self, images_per_s: float) -> float | None:
+        """Seconds of one run at that speed of training.
+
+        Each epoch ends with a look at every validation image through two networks, the averaged
+        one too; forward alone is taken to be a third of a training step.
+        """
+        if self.images is None:
+            return None
+        validation = self.recipe.total_epochs * 2 * self.val_images / 3
+        return (self.images + validation) / images_per_s
+
+    def images_at_once(self, devices: int) -> int:
+        """Images of a batch that one of a run's `devices` takes in one pass.
+
+        Raises ConfigError for a batch too small to be shared so.
+        """
+        ranks = Ranks(0, devices, None)
+        return max(map(len, passes_of(ranks, self.recipe.batch_size, self.recipe.mix_group)))
+
+    def memory(self, devices: int, *, bfloat16: bool) -> TrainingMemory:
+        """What a training step needs on each of a run's `devices`; see `training_memory`."""
+        return training_memory(
+            _on_meta(self.arguments),
+            self.images_at_once(devices),
+            self.arguments["image_size"],
+            self.arguments["num_classes"],
+            bfloat16=bfloat16,
+        )
+
+
+def rows_of(params: Params, scale: str, data: DataSize | None) -> list[Row]:
+    """Every row of params.yaml at `scale`, in the file's order.
+
+    Raises ConfigError for a network that cannot be made and a batch larger than the training set.
+    """
+    return [_row(params, scale, name, data) for name in params.part("rows", dict)]
+
+
+def _row(params: Params, scale: str, name: str, data: DataSize | None) -> Row:
+    recipe = resolve_recipe(params, scale, name)
+    arguments = _arguments(params, scale, name, recipe, data)
+    try:
+        model = _on_meta(arguments)
+        cost = complexity(model, arguments["image_size"])
+    except ConfigError as error:
+        raise params.error(f"rows.{name}.model", str(error)) from None
+    return Row(
+        name=name,
+        arguments=arguments,
+        recipe=recipe,
+        runs=len(row_seeds(params, scale, name)),
+        cpu_threads=params.part(f"scales.{scale}.cpu_threads", CpuThreads),
+        steps=None if data is None else _steps(params, name, recipe, data),
+        val_images=0 if data is None else data.val_images,
+        params=cost.params,
+        macs=cost.macs,
+    )
+
+
+def _arguments(
+    params: Params, scale: str, name: str, recipe: Recipe, data: DataSize | None
+) -> dict[str, Any]:
+    model = params.part(f"rows.{name}.model", RowModel)
+    size = params.part(f"scales.{scale}.model", ModelScale)
+    return {
+        "backbone": model.backbone,
+        "variant": model.variant,
+        "image_size": params.part(f"scales.{scale}.shards", ShardParams).image_size,
+        "num_classes": _CLASSES_UNTIL_KNOWN if data is None else data.num_classes,
+        "width_factor": size.width_factor,
+        "depth_factor": size.depth_factor,
+        "overrides": {"drop_path_rate": recipe.drop_path, **model.overrides},
+    }
+
+
+def _steps(params: Params, name: str, recipe: Recipe, data: DataSize) -> int:
+    images = data.trained_on(recipe.train_fraction)
+    if images < recipe.batch_size:
+        raise params.error(
+            f"rows.{name}", f"a batch of {recipe.batch_size} of only {images:,} training images"
+        )
+    return recipe.total_epochs * (images // recipe.batch_size)
+
+
+def _on_meta(arguments: Mapping[str, Any]) -> nn.Module:
+    with torch.device("meta"):
+        return network_of(arguments)
