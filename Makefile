@@ -19,6 +19,9 @@ plan: setup  ## what make repro would run, and for how long
 test: setup  ## every test
 	$(in) pytest
 
+gpu-checks: setup  ## the tests that need a CUDA device
+	$(in) pytest -m gpu
+
 check: setup  ## lint, types, layers, lock file
 	$(in) ruff check .
 	$(in) ruff format --check .

@@ -76,10 +76,14 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.link, childs_link = context.Pipe()
         self.process: BaseProcess = context.Process(
-            target=_serve, args=(childs_link, samples, form), daemon=True
+            target=_serve, args=(childs_link, form), daemon=True
         )
         self.process.start()
         childs_link.close()
+        # Not as an argument: to a child that dies before it reads, `start` would write for ever
+        # what a pipe does not hold.
+        with contextlib.suppress(ConnectionError):
+            self.link.send(samples)
         self.owed: deque[tuple[int, int]] = deque()
 
     def take_from(self, chunks: deque[tuple[int, int]]) -> None:
@@ -117,11 +121,12 @@ class _Worker:
         self.link.close()
 
 
-def _serve(link: Connection, samples: Split, form: Form) -> None:
+def _serve(link: Connection, form: Form) -> None:
     """A worker's life: it encodes what it is asked to, and dies with the parent."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to answer
     with contextlib.suppress(EOFError, ConnectionError):
+        samples = link.recv()
         while True:
             link.send([_outcome(samples, form, index) for index in range(*link.recv())])
 

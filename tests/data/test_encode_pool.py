@@ -73,3 +73,27 @@ def test_a_killed_parent_leaves_no_orphan(tmp_path, shm_kept_clean):
         parent.kill()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
+
+
+STILLBORN = """
+import numpy
+from t2t.data.encode_pool import encode
+from t2t.data.sources.arrays import ArraySplit
+from t2t.data.stored_forms import RawForm
+
+samples = ArraySplit(numpy.zeros((4000, 8, 8), "uint8"), numpy.zeros(4000, "int64"))
+print(list(encode(samples, RawForm(16, 1.0), workers=1, stall_timeout_s=60.0)))
+"""
+
+
+def test_workers_that_die_before_they_read_are_told():
+    """A script from standard input cannot be imported by its children, which end at once."""
+    result = subprocess.run(
+        [sys.executable, "-"],
+        input=STILLBORN,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode != 0 and "a worker died (exit code 1" in result.stderr
