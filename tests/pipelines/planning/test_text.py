@@ -49,7 +49,7 @@ def test_many_causes_are_counted(root, monkeypatch):
 
 
 def test_another_scale_is_taken_to_run_as_a_whole(root, monkeypatch):
-    block = TEXT[TEXT.index("  digits:") : TEXT.index("\n#", TEXT.index("  digits:"))]
+    block = TEXT[TEXT.index("  digits:") : TEXT.index("  imagenette:")]
     with_block(root, block, block + block.replace("digits:", "other:", 1))
     monkeypatch.setattr(planner, "stage_states", lambda folder: 1 / 0)
     made = planner.make_plan(root, scale="other", images_per_s=10)
