@@ -1,8 +1,8 @@
 """DeiT-S, with and without the distillation token (Touvron et al. 2021, arXiv 2012.12877).
 
 Paper Table 2. Keys and sizes are those of deit_small_patch16_224 and
-deit_small_distilled_patch16_224 in github.com/facebookresearch/deit. The second is the network
-alone: there is no teacher here, so both of its heads learn from the labels.
+deit_small_distilled_patch16_224 in github.com/facebookresearch/deit. The second has a head
+for the answers of a teacher; without one, both of its heads learn from the labels.
 """
 
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from t2t.errors import ConfigError
 from t2t.nn.attention import Attention
 from t2t.nn.block import Block, Mlp, drop_path_rates
 from t2t.nn.patch_embed import PatchEmbed
@@ -89,16 +90,25 @@ class DeiT(TokenClassifier):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W), normalised, -> logits (B, num_classes), the mean of two heads'
-        where distilled; in training each head's own, (B, 2, num_classes), the class token's first.
+        where distilled.
 
         Raises:
             ConfigError: the images are not of the size that the network was made for.
         """
         if self.head_dist is None:
             return super().forward(x)
+        return self.forward_heads(x).mean(1)
+
+    def forward_heads(self, x: Tensor) -> Tensor:
+        """Images -> each head's own logits, (B, 2, num_classes), the class token's first.
+
+        Raises:
+            ConfigError: the network has one head, or the images are not of its size.
+        """
+        if self.head_dist is None:
+            raise ConfigError("this DeiT has one head: create it with distilled=True")
         cls, dist = self.forward_features(x)[:, :2].unbind(1)
-        heads = torch.stack([self.head(cls), self.head_dist(dist)], dim=1)
-        return heads if self.training else heads.mean(1)
+        return torch.stack([self.head(cls), self.head_dist(dist)], dim=1)
 
     def macs(self) -> int:
         """Multiply-accumulates for one image, every block counted for every token."""

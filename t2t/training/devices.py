@@ -30,7 +30,7 @@ class Place:
 
 
 # A run that has the first device, or the CPU, to itself.
-ALONE = Place()
+FIRST_PLACE = Place()
 
 
 def on_device(model: nn.Module, device: torch.device, ranks: Ranks) -> nn.Module:

@@ -1,6 +1,7 @@
 """The data of a run, as its recipe asks for it."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,9 +13,17 @@ from t2t.data.mixing import MixPolicy
 from t2t.data.randaugment import RandAugmentPolicy, fill_colour, parse_policy
 from t2t.data.shard_manifest import ShardManifest
 from t2t.training.config import TRAIN_SHARD, VAL_SHARD, RunConfig
-from t2t.training.loop import Inputs
 from t2t.training.recipe import Recipe
 from t2t.training.step import Preparation
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The data of a run, and what is done to a training batch."""
+
+    train: ShardLoader
+    val: ShardLoader
+    preparation: Preparation
 
 
 def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:

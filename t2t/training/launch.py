@@ -9,7 +9,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from t2t import errors
 from t2t.errors import EnvironmentProblem, Preempted, T2TError
-from t2t.training.stopping import leave_with_parent
+from t2t.training.stopping import handlers_restored, leave_with_parent
 
 # What a process has to save its state in after a signal, before it is killed.
 GRACE_S = 45
@@ -34,7 +34,8 @@ def run_on(processes: int, work: Callable[[], None], label: str) -> None:
         shutdown_timeout=GRACE_S,
     )
     try:
-        answers = elastic_launch(config, _worker)(work)
+        with handlers_restored():  # the agent's own would outlive it
+            answers = elastic_launch(config, _worker)(work)
     except SignalException as error:
         raise Preempted(
             f"{label}: stopped by {error.sigval.name}; all is saved, run it again to continue"

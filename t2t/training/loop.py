@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from t2t.data.loader import Batch, ShardLoader
+from t2t.data.loader import Batch
 from t2t.errors import CheckpointError, EnvironmentProblem, Preempted
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
+from t2t.training.inputs import Inputs
 from t2t.training.journal import Journal
 from t2t.training.losses import LossLog
 from t2t.training.objective import Objective
@@ -23,22 +24,13 @@ from t2t.training.passes import IMAGES_PER_PASS
 from t2t.training.ranks import Poll, Ranks
 from t2t.training.recipe import Recipe, learning_rate
 from t2t.training.record import JOURNAL
-from t2t.training.step import Preparation, TrainingState, reseed, train_step
+from t2t.training.step import TrainingState, reseed, train_step
 from t2t.training.stopping import StopRequest
 from t2t.training.validate import Score, validate
 
 # How often the loss comes off the device, to be shown and to be looked at.
 _LOG_EVERY_STEPS = 20
 _LINES_PER_RUN = 4
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The data of a run, and what is done to a training batch."""
-
-    train: ShardLoader
-    val: ShardLoader
-    preparation: Preparation
 
 
 @dataclass

@@ -14,6 +14,7 @@ import torch
 
 from t2t.errors import EnvironmentProblem, Preempted, T2TError
 from t2t.training.devices import Place
+from t2t.training.environment import number_from
 from t2t.training.stopping import StopRequest, leave_with_parent, stop_on_signal
 
 _POLL_S = 0.1
@@ -27,21 +28,12 @@ def slots(cpu_threads: int) -> int:
 
     T2T_SLOTS, where it is set, says otherwise: a scheduler that runs stages side by side sets 1.
     """
-    told = _told("T2T_SLOTS")
+    told = number_from("T2T_SLOTS", 1)
     if told is not None:
         return told
     if torch.cuda.is_available():
         return torch.cuda.device_count()
     return max(1, len(os.sched_getaffinity(0)) // cpu_threads)
-
-
-def _told(variable: str) -> int | None:
-    told = os.environ.get(variable, "")
-    if not told:
-        return None
-    if not told.isdecimal() or int(told) < 1:
-        raise EnvironmentProblem(f"{variable} must be a number of at least 1, not {told!r}")
-    return int(told)
 
 
 def processes_of_each(jobs: int, slots: int) -> int:
@@ -50,7 +42,7 @@ def processes_of_each(jobs: int, slots: int) -> int:
     GPUs are shared out evenly. T2T_PROCESSES, where it is set, says otherwise, and is the only way
     to have several on a CPU.
     """
-    told = _told("T2T_PROCESSES")
+    told = number_from("T2T_PROCESSES", 1)
     if told is not None:
         return told
     return max(1, slots // jobs) if torch.cuda.is_available() else 1

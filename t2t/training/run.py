@@ -17,13 +17,13 @@ from t2t.training.ancestry import take_over, teacher_of
 from t2t.training.checkpoint import delete_checkpoints
 from t2t.training.code import code_hashes
 from t2t.training.config import RunConfig, network_of
-from t2t.training.devices import ALONE, Place, compiled, on_device, settle_buckets
+from t2t.training.devices import FIRST_PLACE, Place, compiled, on_device, settle_buckets
 from t2t.training.ema import AveragedModel
-from t2t.training.inputs import inputs_of
+from t2t.training.inputs import Inputs, inputs_of
 from t2t.training.journal import read_journal
 from t2t.training.launch import run_on
-from t2t.training.loop import Fit, Inputs
-from t2t.training.objective import Objective
+from t2t.training.loop import Fit
+from t2t.training.objective import Objective, heads_apart
 from t2t.training.optim import adamw
 from t2t.training.passes import passes_of
 from t2t.training.ranks import Ranks, joined
@@ -51,7 +51,7 @@ def train_run(
     workspaces: Path,
     out: Path,
     tags: Mapping[str, str],
-    place: Place = ALONE,
+    place: Place = FIRST_PLACE,
 ) -> None:
     """Trains, or continues, or finds finished, and puts the run's files into `out`.
 
@@ -133,7 +133,7 @@ def _fit(
         adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas),
         Precision(device),
     )
-    network = ranks.share(compiled(model, device), device)
+    network = ranks.share(compiled(heads_apart(model), device), device)
     if ranks.count > 1:
         settle_buckets(network, state, resolved["image_size"], device)
     fit = Fit(

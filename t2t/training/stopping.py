@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1
+_ASKING_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def leave_with_parent() -> None:
@@ -34,10 +35,18 @@ def stop_on_signal() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, request._note) for number in numbers]
-    try:
+    with handlers_restored():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, request._note)
         yield request
+
+
+@contextlib.contextmanager
+def handlers_restored() -> Iterator[None]:
+    """Lets the block set what answers to being asked to stop, and sets it back (main thread)."""
+    before = {number: signal.getsignal(number) for number in _ASKING_TO_STOP}
+    try:
+        yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)

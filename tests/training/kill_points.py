@@ -14,20 +14,24 @@ from t2t.errors import Preempted
 from t2t.training.run import train_run
 from tests.runs import changed, short_config
 
-LONGEST_LIFE_S = 1.0
+# Of the time that 24 undisturbed steps take, so that no machine is done before it was killed.
+LONGEST_LIFE = 0.5
 
 
 def main(shards: Path, folder: Path, kills: int) -> None:
     """Prints, for every death, the signal and what waitpid says of it."""
     torch.set_num_threads(1)
-    config = changed(short_config(), epochs=25)
+    config = changed(short_config(), epochs=40)
     draws = random.Random(0)
-    train_run(short_config(), shards, folder / "warm", folder / "warm_out", {})
+    for name in ("imports", "timed"):
+        began = time.monotonic()
+        train_run(short_config(), shards, folder / name, folder / f"{name}_out", {})
+        longest_s = LONGEST_LIFE * (time.monotonic() - began)
     for number in range(kills):
         child = os.fork()
         if child == 0:
             live(config, shards, folder)
-        time.sleep(draws.uniform(0.05, LONGEST_LIFE_S))
+        time.sleep(draws.uniform(0, longest_s))
         how = draws.choice([signal.SIGKILL, signal.SIGTERM])
         os.kill(child, how)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from t2t.training.objective import Objective
+from t2t.models import create
+from t2t.training.objective import Objective, heads_apart
 
 TARGETS = torch.tensor([[0.9, 0.1, 0.0], [0.0, 0.5, 0.5]])
 
@@ -43,6 +44,16 @@ def test_a_teacher_has_half_a_say(logits):
     loss = Objective(teacher)(Fixed(logits), torch.zeros(2, 3, 8, 8), TARGETS)
     expected = (entropy(TARGETS, logits) + entropy(taught, logits)) / 2
     assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_network_of_two_heads_is_asked_for_both():
+    images = torch.randn(2, 3, 32, 32)
+    size = {"image_size": 32, "num_classes": 3, "width_factor": 0.1, "depth_factor": 0.1}
+    single, double = (create(f"deit_small{kind}", **size).eval() for kind in ("", "_distilled"))
+    assert heads_apart(single) is single
+    both = heads_apart(double)(images)
+    assert both.shape == (2, 2, 3)
+    torch.testing.assert_close(both.mean(1), double(images))
 
 
 @pytest.mark.parametrize("has_teacher", [False, True])

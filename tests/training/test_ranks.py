@@ -171,7 +171,7 @@ def test_the_error_of_one_process_is_the_run_s_own():
     assert time.monotonic() - began < 60
 
 
-def test_a_batch_too_small_for_its_processes_is_refused(steady, shards, tmp_path, monkeypatch):
+def test_images_per_pass_must_be_a_number(steady, shards, tmp_path, monkeypatch):
     monkeypatch.setenv(IMAGES_PER_PASS, "many")
     with pytest.raises(EnvironmentProblem, match=f"{IMAGES_PER_PASS} must be a number"):
         trained(steady, shards, tmp_path)

@@ -290,4 +290,4 @@ def test_twenty_random_kills_change_nothing(config, shards, tmp_path, undisturbe
     assert len(deaths) == kills
     assert sum(death == ["SIGKILL", "-9"] for death in deaths) >= 5, deaths
     assert sum(death == ["SIGTERM", "75"] for death in deaths) >= 3, deaths
-    assert contents(tmp_path / "out") == undisturbed(changed(config, epochs=25))
+    assert contents(tmp_path / "out") == undisturbed(changed(config, epochs=40))
