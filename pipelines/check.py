@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 from pipelines.params.reader import NAME_PATTERN, Params
-from pipelines.params.table import Row, Scale
-from pipelines.params.training import resolve_recipe, row_seeds
+from pipelines.params.table import DerivedRow, Row, Scale
+from pipelines.params.training import Section, merged_recipe, resolve_recipe, row_seeds
 from t2t.errors import T2TError
 
-SECTIONS = ("scale", "scales", "recipe", "rows")
+SECTIONS = ("scale", "scales", "recipe", "rows", "derived")
 
 
 def check_params(path: Path) -> Params:
@@ -21,24 +21,26 @@ def check_params(path: Path) -> Params:
             raise params.error(str(section), f"unknown section (known here: {known})")
     _check_names(params, "scales")
     _check_names(params, "rows")
+    _check_names(params, "derived", at_least=0)
     scale = params.part("scale", str)
     if scale not in params.part("scales", dict):
         raise params.error(
             "scale", f"{scale!r} is none of scales: {', '.join(params.tree['scales'])}"
         )
     for name in params.tree["scales"]:
-        seeds = params.part(f"scales.{name}", Scale).seeds
-        if len(set(seeds)) != len(seeds):
-            raise params.error(f"scales.{name}.seeds", f"every seed stands once, got {seeds}")
-        resolve_recipe(params, name)
+        _check_scale(params, name)
     for name in params.tree["rows"]:
-        _check_row(params, name)
+        _check_row(params, name, "rows", params.part(f"rows.{name}", Row))
+    for name in params.tree["derived"]:
+        row = params.part(f"derived.{name}", DerivedRow)
+        _check_needs(params, name, row)
+        _check_row(params, name, "derived", row)
     return params
 
 
-def _check_names(params: Params, section: str) -> None:
+def _check_names(params: Params, section: str, at_least: int = 1) -> None:
     names = params.part(section, dict)
-    if not names:
+    if len(names) < at_least:
         raise params.error(section, "at least one is needed")
     for name in names:
         if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
@@ -48,18 +50,51 @@ def _check_names(params: Params, section: str) -> None:
             )
 
 
-def _check_row(params: Params, name: str) -> None:
-    row = params.part(f"rows.{name}", Row)
+def _check_scale(params: Params, name: str) -> None:
+    seeds = params.part(f"scales.{name}", Scale).seeds
+    if len(set(seeds)) != len(seeds):
+        raise params.error(f"scales.{name}.seeds", f"every seed stands once, got {seeds}")
+    train = ["recipe", f"scales.{name}.train"]
+    merged_recipe(params, train)
+    merged_recipe(params, [*train, f"scales.{name}.fine.train"])
+
+
+def _check_needs(params: Params, name: str, row: DerivedRow) -> None:
+    rows = params.tree["rows"]
+    if name in rows:
+        raise params.error(f"derived.{name}", "stands in rows too; a name is one row's")
+    if row.needs not in rows:
+        known = ", ".join(rows)
+        raise params.error(
+            f"derived.{name}.needs", f"{row.needs!r} is not in rows (known: {known})"
+        )
+    if row.role == "weights":
+        needed = params.part(f"rows.{row.needs}", Row).model
+        if row.model != needed:
+            problem = f"goes on from the weights of {row.needs}, so must be {needed.model_dump()}"
+            raise params.error(f"derived.{name}.model", problem)
+        return
     for scale in params.tree["scales"]:
-        resolve_recipe(params, scale, name)
-        row_seeds(params, scale, name)
-    if row.baseline is not None and row.baseline not in params.tree["rows"]:
-        known = ", ".join(params.tree["rows"])
-        raise params.error(f"rows.{name}.baseline", f"{row.baseline!r} is no row (known: {known})")
+        teacher = resolve_recipe(params, scale, name, "derived").teacher
+        if teacher != "none":
+            problem = f"its recipe at scale {scale} has the teacher {teacher} already"
+            raise params.error(f"derived.{name}.role", problem)
+
+
+def _check_row(params: Params, name: str, section: Section, row: Row) -> None:
+    for scale in params.tree["scales"]:
+        resolve_recipe(params, scale, name, section)
+        row_seeds(params, scale, name, section)
+    others = [other for other in (*params.tree["rows"], *params.tree["derived"]) if other != name]
+    if row.baseline is not None and row.baseline not in others:
+        raise params.error(
+            f"{section}.{name}.baseline",
+            f"{row.baseline!r} is no other row (known: {', '.join(others)})",
+        )
     known = _backbones()
     if row.model.backbone not in known:
         raise params.error(
-            f"rows.{name}.model.backbone",
+            f"{section}.{name}.model.backbone",
             f"no backbone t2t/models/{row.model.backbone}.py (known: {', '.join(known)})",
         )
 
@@ -77,7 +112,8 @@ def main() -> int:
     except T2TError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(f"params.yaml: {len(params.tree['rows'])} rows, scale {params.tree['scale']}")
+    rows = len(params.tree["rows"]) + len(params.tree["derived"])
+    print(f"params.yaml: {rows} rows, scale {params.tree['scale']}")
     return 0
 
 

@@ -1,10 +1,7 @@
-"""Where a result comes from, as tags: the commit, the DVC stage, the hash DVC has for it."""
+"""Where a result comes from, as tags: the commit and the DVC stage."""
 
 import os
 import subprocess
-from pathlib import Path
-
-from ruamel.yaml import YAML
 
 
 def run_tags() -> dict[str, str]:
@@ -16,14 +13,3 @@ def _git_commit() -> str:
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "unknown"
-
-
-def dvc_digest(out: Path) -> str:
-    """The hash under which dvc.lock knows the output `out`, or `not recorded`."""
-    lock = Path("dvc.lock")
-    stages = YAML(typ="safe").load(lock.read_text())["stages"] if lock.is_file() else {}
-    for stage in stages.values():
-        for entry in stage.get("outs", []):
-            if entry["path"] == out.as_posix():
-                return entry["md5"]
-    return "not recorded"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipelines.params.reader import ParamsPart, suggest
+from pipelines.params.reader import ImageSize, ParamsPart, suggest
 
 SplitSeed = Annotated[int, Field(ge=0)]
 ValFraction = Annotated[float, Field(gt=0, lt=1)]
@@ -124,6 +124,6 @@ class ShardParams(ParamsPart):
     centre crop's share of a side. `train` says how training images are stored.
     """
 
-    image_size: Annotated[int, Field(ge=16, multiple_of=16)]
+    image_size: ImageSize
     crop_pct: Annotated[float, Field(gt=0, le=1)]
     train: TrainShardParams = TrainShardParams()

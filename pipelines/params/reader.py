@@ -20,6 +20,8 @@ from t2t.errors import ConfigError
 MAX_BYTES = 1 << 20
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+# Pixels a side, in whole patches.
+ImageSize = Annotated[int, Field(ge=16, multiple_of=16)]
 Part = TypeVar("Part")
 
 

@@ -6,7 +6,15 @@ from pydantic import Field
 
 from pipelines.params.data import DataParams, ShardParams
 from pipelines.params.reader import Name, ParamsPart
-from pipelines.params.training import CpuThreads, ModelScale, RowModel, Seeds
+from pipelines.params.training import (
+    CpuThreads,
+    FineTuning,
+    ModelScale,
+    Phase,
+    Role,
+    RowModel,
+    Seeds,
+)
 
 
 class Paper(ParamsPart):
@@ -30,6 +38,14 @@ class Row(ParamsPart):
     paper: Paper | None
 
 
+class DerivedRow(Row):
+    """`derived.<row>`: a line of the table whose runs need those of the row `needs`."""
+
+    needs: Name
+    role: Role
+    phase: Phase
+
+
 class Scale(ParamsPart):
     """`scales.<scale>`: data, size and length of every run at this scale."""
 
@@ -41,3 +57,4 @@ class Scale(ParamsPart):
     seeds: Seeds
     cpu_threads: CpuThreads
     train: dict[str, Any]
+    fine: FineTuning

@@ -2,11 +2,12 @@
 
 import dataclasses
 import typing
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pipelines.params.reader import Name, Params, ParamsPart, suggest
+from pipelines.params.reader import ImageSize, Name, Params, ParamsPart, suggest
 from t2t.training.recipe import Recipe, RecipeError
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -14,6 +15,12 @@ CpuThreads = Annotated[int, Field(ge=1)]
 SeedCount = Annotated[int, Field(ge=1)]
 # The one key of a row's `train` that is no knob of the recipe.
 SEEDS = "seeds"
+# Rows of the table stand in one of two sections: those of `derived` start from a row of `rows`.
+Section = Literal["rows", "derived"]
+# What the runs of the row that `derived.<row>.needs` names are to those of <row>.
+Role = Literal["weights", "teacher"]
+# The block of the scale that trains a row of `derived`.
+Phase = Literal["train", "fine"]
 
 
 class ModelScale(ParamsPart):
@@ -21,6 +28,13 @@ class ModelScale(ParamsPart):
 
     width_factor: Annotated[float, Field(gt=0, le=1)]
     depth_factor: Annotated[float, Field(gt=0, le=1)]
+
+
+class FineTuning(ParamsPart):
+    """`scales.<scale>.fine`: pixels a side of larger images, and what differs from `train`."""
+
+    image_size: ImageSize
+    train: dict[str, Any]
 
 
 class RowModel(ParamsPart):
@@ -31,25 +45,52 @@ class RowModel(ParamsPart):
     overrides: dict[str, bool | int | float | str] = {}
 
 
-def row_seeds(params: Params, scale: str, row: str) -> list[int]:
-    """The scale's seeds, or as many of the first as `rows.<row>.train.seeds` says."""
+def row_seeds(params: Params, scale: str, row: str, section: Section = "rows") -> list[int]:
+    """The scale's seeds, or as many of the first as `<section>.<row>.train.seeds` says."""
     seeds = params.part(f"scales.{scale}.seeds", Seeds)
-    wanted = params.part(f"rows.{row}.train", dict[str, Any]).get(SEEDS)
+    wanted = params.part(f"{section}.{row}.train", dict[str, Any]).get(SEEDS)
     if wanted is None:
         return seeds
-    return seeds[: params.validated(f"rows.{row}.train.{SEEDS}", SeedCount, wanted)]
+    return seeds[: params.validated(f"{section}.{row}.train.{SEEDS}", SeedCount, wanted)]
 
 
-def resolve_recipe(params: Params, scale: str, row: str | None = None) -> Recipe:
-    """`recipe`, changed by `scales.<scale>.train`, changed by `rows.<row>.train`."""
-    places = ["recipe", f"scales.{scale}.train"] + ([f"rows.{row}.train"] if row else [])
+def phase_of(params: Params, row: str, section: Section) -> Phase:
+    """The block of the scale that trains `row`: `train` for every row of `rows`."""
+    return "train" if section == "rows" else params.part(f"derived.{row}.phase", Phase)
+
+
+def image_size_of(params: Params, scale: str, row: str, section: Section) -> int | None:
+    """Pixels a side of the images that `row` is trained at; None for the shards' own."""
+    if phase_of(params, row, section) == "train":
+        return None
+    return params.part(f"scales.{scale}.fine.image_size", ImageSize)
+
+
+def resolve_recipe(
+    params: Params, scale: str, row: str | None = None, section: Section = "rows"
+) -> Recipe:
+    """`recipe`, changed by the scale's `train`, by its `fine.train` for a row of that phase, and by
+    the row's own `train`."""
+    places = ["recipe", f"scales.{scale}.train"]
+    if row is not None:
+        if phase_of(params, row, section) == "fine":
+            places.append(f"scales.{scale}.fine.train")
+        places.append(f"{section}.{row}.train")
+    return merged_recipe(params, places)
+
+
+def merged_recipe(params: Params, places: Sequence[str]) -> Recipe:
+    """The recipe at the first of the dotted `places`, changed by each that follows.
+
+    Raises ConfigError, at the place, for a key that is unknown, missing or out of range.
+    """
     known = [field.name for field in dataclasses.fields(Recipe)]
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for place in places:
         layer = params.part(place, dict[str, Any])
         for name, value in layer.items():
-            if name == SEEDS and place.startswith("rows."):
+            if name == SEEDS and place.startswith(typing.get_args(Section)):
                 continue
             if name not in known:
                 raise params.error(f"{place}.{name}", f"unknown key{suggest(name, known)}")

@@ -70,7 +70,7 @@ def row_cost(
     seconds = None if speed is None else row.run_s(speed.images_per_s)
     run_h = None if seconds is None else seconds / 3600
     devices = fleet.devices_of_each(row.runs)
-    train, evaluate = (stages.get(f"{verb}@{row.name}") for verb in ("train", "evaluate"))
+    train, evaluate = map(stages.get, (row.train_stage, row.evaluate_stage))
     return RowCost(
         row=row,
         train=None if train is None else train.verdict,

@@ -49,7 +49,7 @@ def make_plan(
     else:
         speeds = {reference: Speed(images_per_s, GIVEN)}
         fleet = Fleet(devices or 1, is_gpu=True)
-    speeds = scaled(speeds, {row.name: row.macs for row in rows})
+    speeds = scaled(speeds, {row.name: row.work_macs for row in rows})
     cost_of = functools.partial(row_cost, stages=stages, fleet=fleet, with_memory=with_memory)
     return Plan(
         scale=scale,

@@ -12,13 +12,16 @@ from pipelines.params.reader import Params
 from pipelines.params.training import (
     CpuThreads,
     ModelScale,
+    Role,
     RowModel,
+    Section,
+    image_size_of,
     resolve_recipe,
     row_seeds,
 )
 from pipelines.planning.sizes import DataSize
 from t2t.errors import ConfigError
-from t2t.evaluation.complexity import complexity
+from t2t.evaluation.complexity import Complexity, complexity
 from t2t.evaluation.memory import TrainingMemory, training_memory
 from t2t.training.config import network_of
 from t2t.training.passes import passes_of
@@ -34,9 +37,11 @@ class Row:
     """A row of the table at a scale: `arguments` make its network, `runs` is one for each seed.
 
     `steps` is None, and `val_images` 0, while nobody knows how many images there are.
+    teacher_macs: of the network that answers beside it on every training image, else 0.
     """
 
     name: str
+    section: Section
     arguments: Mapping[str, Any]
     recipe: Recipe
     runs: int
@@ -45,6 +50,27 @@ class Row:
     val_images: int
     params: int
     macs: int
+    teacher_macs: int
+
+    @property
+    def train_stage(self) -> str:
+        """Its stage in dvc.yaml that trains."""
+        return self._stage("train")
+
+    @property
+    def evaluate_stage(self) -> str:
+        """Its stage in dvc.yaml that evaluates."""
+        return self._stage("evaluate")
+
+    def _stage(self, verb: str) -> str:
+        kind = verb if self.section == "rows" else f"{verb}_{self.section}"
+        return f"{kind}@{self.name}"
+
+    @property
+    def work_macs(self) -> float:
+        """MACs of a forward pass that would take as long to train as an image does here: a teacher
+        goes forward alone, a third of a training step."""
+        return self.macs + self.teacher_macs / 3
 
     @property
     def images(self) -> int | None:
@@ -98,39 +124,68 @@ def rows_of(params: Params, scale: str, data: DataSize | None) -> list[Row]:
 
     Raises ConfigError for a network that cannot be made and a batch larger than the training set.
     """
-    return [_row(params, scale, name, data) for name in params.part("rows", dict)]
+    sections: tuple[Section, ...] = ("rows", "derived")
+    return [
+        _row(params, scale, section, name, data)
+        for section in sections
+        for name in params.part(section, dict)
+    ]
 
 
-def _row(params: Params, scale: str, name: str, data: DataSize | None) -> Row:
-    recipe = resolve_recipe(params, scale, name)
-    arguments = _arguments(params, scale, name, recipe, data)
-    try:
-        model = _on_meta(arguments)
-        cost = complexity(model, arguments["image_size"])
-    except ConfigError as error:
-        raise params.error(f"rows.{name}.model", str(error)) from None
+def _row(params: Params, scale: str, section: Section, name: str, data: DataSize | None) -> Row:
+    recipe = resolve_recipe(params, scale, name, section)
+    arguments = _arguments(params, scale, section, name, data)
+    cost = _cost(params, section, name, arguments)
     return Row(
         name=name,
+        section=section,
         arguments=arguments,
         recipe=recipe,
-        runs=len(row_seeds(params, scale, name)),
+        runs=len(row_seeds(params, scale, name, section)),
         cpu_threads=params.part(f"scales.{scale}.cpu_threads", CpuThreads),
-        steps=None if data is None else _steps(params, name, recipe, data),
+        steps=None if data is None else _steps(params, f"{section}.{name}", recipe, data),
         val_images=0 if data is None else data.val_images,
         params=cost.params,
         macs=cost.macs,
+        teacher_macs=_teacher_macs(params, scale, section, name, arguments, data),
     )
 
 
+def _cost(params: Params, section: str, name: str, arguments: Mapping[str, Any]) -> Complexity:
+    try:
+        return complexity(_on_meta(arguments), arguments["image_size"])
+    except ConfigError as error:
+        raise params.error(f"{section}.{name}.model", str(error)) from None
+
+
+def _teacher_macs(
+    params: Params,
+    scale: str,
+    section: Section,
+    name: str,
+    arguments: Mapping[str, Any],
+    data: DataSize | None,
+) -> int:
+    """Of a row that teaches; the size of a torchvision teacher is not looked up."""
+    if section == "rows" or params.part(f"derived.{name}.role", Role) != "teacher":
+        return 0
+    needed = params.part(f"derived.{name}.needs", str)
+    teacher = _arguments(params, scale, "rows", needed, data)
+    teacher["image_size"] = arguments["image_size"]
+    return _cost(params, "rows", needed, teacher).macs
+
+
 def _arguments(
-    params: Params, scale: str, name: str, recipe: Recipe, data: DataSize | None
+    params: Params, scale: str, section: Section, name: str, data: DataSize | None
 ) -> dict[str, Any]:
-    model = params.part(f"rows.{name}.model", RowModel)
+    recipe = resolve_recipe(params, scale, name, section)
+    model = params.part(f"{section}.{name}.model", RowModel)
     size = params.part(f"scales.{scale}.model", ModelScale)
+    own_size = params.part(f"scales.{scale}.shards", ShardParams).image_size
     return {
         "backbone": model.backbone,
         "variant": model.variant,
-        "image_size": params.part(f"scales.{scale}.shards", ShardParams).image_size,
+        "image_size": image_size_of(params, scale, name, section) or own_size,
         "num_classes": _CLASSES_UNTIL_KNOWN if data is None else data.num_classes,
         "width_factor": size.width_factor,
         "depth_factor": size.depth_factor,
@@ -138,11 +193,11 @@ def _arguments(
     }
 
 
-def _steps(params: Params, name: str, recipe: Recipe, data: DataSize) -> int:
+def _steps(params: Params, place: str, recipe: Recipe, data: DataSize) -> int:
     images = data.trained_on(recipe.train_fraction)
     if images < recipe.batch_size:
         raise params.error(
-            f"rows.{name}", f"a batch of {recipe.batch_size} of only {images:,} training images"
+            place, f"a batch of {recipe.batch_size} of only {images:,} training images"
         )
     return recipe.total_epochs * (images // recipe.batch_size)
 

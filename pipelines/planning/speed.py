@@ -66,7 +66,7 @@ def _runs(checkpoints: Path) -> Iterator[tuple[dict[str, Any], int, float]]:
             continue  # a damaged record is no measurement, and no reason not to plan
 
 
-def scaled(speeds: Mapping[str, Speed], macs: Mapping[str, int]) -> dict[str, Speed]:
+def scaled(speeds: Mapping[str, Speed], macs: Mapping[str, float]) -> dict[str, Speed]:
     """A speed for every row of `macs`, where there is any: its own, else another's by MACs.
 
     The other row is the nearest in MACs. Networks of one kind scale so within some tens of per

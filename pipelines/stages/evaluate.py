@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.provenance import dvc_digest, run_tags
+from pipelines.provenance import run_tags
+from pipelines.recorded import dvc_digest
 from t2t.evaluation.row import evaluate_row, write_evaluation
 from t2t.training.record import record_evaluation, record_run
 

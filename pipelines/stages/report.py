@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.params.reader import Params
-from pipelines.params.table import Row
-from t2t.reporting.collect import PaperFigures, RowInfo, ScaleInfo, collect
+from pipelines.params.table import DerivedRow, Row
+from t2t.reporting.collect import Ancestor, PaperFigures, RowInfo, ScaleInfo, collect
 from t2t.reporting.page import write_report
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads `rows` and what the scale says of itself; writes the table and page into --out."""
+    """Reads every row and what the scale says of itself; writes the table and page into --out."""
     parser = argparse.ArgumentParser(prog="report", description=__doc__)
     parser.add_argument("--scale", required=True)
     parser.add_argument("--metrics", type=Path, required=True)
@@ -20,7 +20,11 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     params = Params(Path("params.yaml"))
-    rows = {name: _row_info(params.part(f"rows.{name}", Row)) for name in params.part("rows", dict)}
+    rows = {
+        name: _row_info(params.part(f"{section}.{name}", kind))
+        for section, kind in (("rows", Row), ("derived", DerivedRow))
+        for name in params.part(section, dict)
+    }
     scale = ScaleInfo(
         args.scale,
         params.part(f"scales.{args.scale}.description", str),
@@ -48,4 +52,5 @@ def _row_info(row: Row) -> RowInfo:
             macs_g=paper.macs_g,
             delta_pct=paper.delta_pct,
         )
-    return RowInfo(title=row.title, paper=figures, baseline=row.baseline)
+    ancestor = Ancestor(row.needs, row.role) if isinstance(row, DerivedRow) else None
+    return RowInfo(title=row.title, paper=figures, baseline=row.baseline, ancestor=ancestor)

@@ -1,11 +1,11 @@
-"""shard: the prepared images as FFCV shards, one per split."""
+"""shard: the prepared images as FFCV shards, and validation images for fine-tuning once more."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.params.data import ShardParams, TrainShardParams
-from pipelines.params.reader import Params
+from pipelines.params.reader import ImageSize, Params
 from pipelines.raw_roots import raw_roots
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared
@@ -13,25 +13,33 @@ from t2t.data.stored_forms import JpegForm
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads `scales.<scale>.shards` and the folder --raw; writes train and val into --out."""
+    """Reads `scales.<scale>.shards` and `.fine.image_size`, and the folder --raw; writes the shards
+    train, val and val_fine into --out."""
     parser = argparse.ArgumentParser(prog="shard", description=__doc__)
     parser.add_argument("--scale", required=True)
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--downloads", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    shards = Params(Path("params.yaml")).part(f"scales.{args.scale}.shards", ShardParams)
+    params = Params(Path("params.yaml"))
+    shards = params.part(f"scales.{args.scale}.shards", ShardParams)
+    fine_size = params.part(f"scales.{args.scale}.fine.image_size", ImageSize)
     source = open_prepared(args.raw, raw_roots(args.downloads))
     args.out.mkdir(parents=True, exist_ok=True)
-    # Validation images are the paper's view of them, and all of them.
-    for split, kept in (("train", shards.train), ("val", TrainShardParams())):
+    # Validation images are the paper's view of them, and all of them. Training images are rendered
+    # to any size from one shard.
+    for name, split, image_size, kept in (
+        ("train", "train", shards.image_size, shards.train),
+        ("val", "val", shards.image_size, TrainShardParams()),
+        ("val_fine", "val", fine_size, TrainShardParams()),
+    ):
         write_shard(
             source.split(split),
-            args.out / f"{split}.beton",
+            args.out / f"{name}.beton",
             split=split,
             classes=source.classes,
             source_fingerprint=source.fingerprint,
-            image_size=shards.image_size,
+            image_size=image_size,
             crop_pct=shards.crop_pct,
             jpeg=_jpeg_form(kept),
             unreadable=kept.unreadable,

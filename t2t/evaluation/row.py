@@ -80,18 +80,18 @@ class RowEvaluation:
 
 
 def evaluate_row(runs: Path, shards: Path) -> RowEvaluation:
-    """Scores every `seed_*` run in the folder `runs` on the validation shard.
+    """Scores every `seed_*` run in the folder `runs` on its validation shard in `shards`.
 
     Raises DataError where there is no run, or where a run was trained on other shards.
     """
     folders = sorted(runs.glob("seed_*"), key=lambda path: int(path.name.removeprefix("seed_")))
     if not folders:
         raise DataError(f"{runs}: holds no trained run; train the row first")
-    loader = validation_loader(shards)
+    configs = [json.loads((folder / "config.json").read_text()) for folder in folders]
+    loader = validation_loader(shards, configs[0]["val_shard"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    configs, ema, raw = [], [], []
-    for folder in folders:
-        config = json.loads((folder / "config.json").read_text())
+    ema, raw = [], []
+    for folder, config in zip(folders, configs, strict=True):
         if config["shards"]["val"] != loader.manifest.sha256:
             raise DataError(
                 f"{folder}: trained beside another validation shard than {shards} holds"
@@ -102,7 +102,6 @@ def evaluate_row(runs: Path, shards: Path) -> RowEvaluation:
         for name, scores in (("ema", ema), ("raw", raw)):
             model.load_state_dict(load_file(folder / f"{name}.safetensors"))
             scores.append(validate(model, loader, device, *statistics_))
-        configs.append(config)
     cost = complexity(network_of(configs[0]), configs[0]["image_size"])
     return RowEvaluation(tuple(configs), tuple(ema), tuple(raw), cost)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from t2t.errors import ConfigError
 from t2t.reporting.compare import Delta, paired_delta
@@ -23,12 +24,21 @@ class PaperFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Ancestor:
+    """The row `row` whose runs another row's need: their weights to go on from, or as teachers."""
+
+    row: str
+    role: Literal["weights", "teacher"]
+
+
+@dataclass(frozen=True, slots=True)
 class RowInfo:
     """One row of the table; `baseline` is the id of the row its difference is taken from."""
 
     title: str
     paper: PaperFigures | None = None
     baseline: str | None = None
+    ancestor: Ancestor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,8 @@ class ReportRow:
     @property
     def command(self) -> str:
         """The command that produces this row's results."""
-        return f"dvc repro evaluate@{self.id}"
+        stage = "evaluate_derived" if self.info.ancestor else "evaluate"
+        return f"dvc repro {stage}@{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +83,16 @@ class Report:
         return next(row.info.title for row in self.rows if row.id == row_id)
 
     def blocks(self) -> tuple[tuple[str, tuple[ReportRow, ...]], ...]:
-        """Rows gathered by the paper's table and block, in order of first appearance."""
+        """Rows gathered by the paper's table and, inside it, block, in order of first appearance;
+        rows that are not in the paper come last."""
+        papers = [row.info.paper for row in self.rows]
+        tables = list(dict.fromkeys(paper.table for paper in papers if paper))
+
+        def place(row: ReportRow) -> int:
+            return tables.index(row.info.paper.table) if row.info.paper else len(tables)
+
         found: dict[str, list[ReportRow]] = {}
-        for row in self.rows:
+        for row in sorted(self.rows, key=place):
             found.setdefault(block_label(row.info), []).append(row)
         return tuple((label, tuple(rows)) for label, rows in found.items())
 
@@ -97,18 +115,19 @@ def collect(
     """Join `rows` (in their order) with `<row>.json` and the two `<row>.csv` of each.
 
     A row without a metrics file counts as not run. Files of other rows are never read.
-    Raises ConfigError for a baseline that is no row, DataError (naming file and key) for a
-    missing, damaged or contradictory file.
+    Raises ConfigError for a baseline or an ancestor that is no other row, DataError (naming file
+    and key) for a missing, damaged or contradictory file.
     """
     if not rows:
         raise ConfigError("rows: nothing to report, at least one row is needed")
     results: dict[str, RowResult] = {}
     for row_id, info in rows.items():
-        if info.baseline is not None and (info.baseline == row_id or info.baseline not in rows):
-            raise ConfigError(
-                f"rows.{row_id}.baseline: {info.baseline!r} is no other row; "
-                f"known rows: {', '.join(rows)}"
-            )
+        ancestor = info.ancestor.row if info.ancestor else None
+        for key, name in (("baseline", info.baseline), ("ancestor", ancestor)):
+            if name is not None and (name == row_id or name not in rows):
+                raise ConfigError(
+                    f"{row_id}: {key}: {name!r} is no other row; known rows: {', '.join(rows)}"
+                )
         metrics_file = metrics_dir / f"{row_id}.json"
         if metrics_file.is_file():
             csv_name = f"{row_id}.csv"

@@ -10,15 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from t2t.reporting.collect import Report, ReportRow
-from t2t.reporting.labels import Point, label_points
+from t2t.reporting.labels import FEW_POINTS, Point, label_points
 from t2t.reporting.records import CurvePoint, RowResult
 from t2t.reporting.svg import GRID, INK, MUTED, OURS, PAPER, SURFACE, inline_svg, page_style
 
-# More labels than this need the page's whole width to stand clear of one another.
-_FEW_POINTS = 12
-
 # A panel is some 200 pixels wide: more points than this only make the page heavier.
-_MAX_EPOCHS_DRAWN = 120
+_MAX_EPOCHS_DRAWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +143,14 @@ def cost_pictures(report: Report) -> tuple[Picture, ...]:
                 figure = _cost_panel(points, axis, colour, marker)
                 label = f"{title}, {len(points)} rows; the table gives the figures"
                 svg = inline_svg(figure, f"Cost{number}", label)
-                many = len(points) > _FEW_POINTS
+                # More labels need the page's whole width to stand clear of one another.
+                many = len(points) > FEW_POINTS
                 pictures.append(Picture(title, svg, whole_width=many))
     return tuple(pictures)
 
 
 def _cost_panel(points: Sequence[Point], axis: str, colour: str, marker: str) -> Figure:
-    figure = Figure(figsize=(7.6, 4.6) if len(points) <= _FEW_POINTS else (13.5, 7.2))
+    figure = Figure(figsize=(7.6, 4.6) if len(points) <= FEW_POINTS else (13.5, 7.2))
     axes = figure.subplots()
     width, height = figure.get_size_inches()
     figure.subplots_adjust(left=0.6 / width, right=0.99, top=0.98, bottom=0.5 / height)

@@ -12,9 +12,14 @@ from matplotlib.transforms import Bbox
 from t2t.reporting.svg import MUTED
 
 _POINT_PIXELS = 5
+# Browsers' fonts are a little larger than the one that is measured here.
+_MARGIN_PIXELS = 1.5
 _LEADER_FROM_PIXELS = 16
 _CROWDED_PIXELS = 90
 _RADII_PIXELS = (8, 16, 26, 38, 52, 70, 90, 115, 145, 180)
+# The longer leaders of more points than these would cross one another.
+FEW_POINTS = 12
+_RADII_OF_MANY_PIXELS = (8, 16, 26, 38)
 _ANGLES = tuple(math.radians(degrees) for degrees in (0, 180, 90, 270, 45, 315, 135, 225))
 
 
@@ -31,9 +36,10 @@ class Point:
 def label_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Write each title at the nearest free place, joined by a line where that is far.
 
-    Fixes the axes' limits: places are found in pixels. Greedy, the
-    most crowded point first. The last place tried is taken where none is free.
+    Fixes the axes' limits: places are found in pixels. Greedy, the most crowded point first. A
+    point without a free place has no title; for one of many, that place must be near.
     """
+    radii = _RADII_PIXELS if len(points) <= FEW_POINTS else _RADII_OF_MANY_PIXELS
     renderer = FigureCanvasAgg(figure).get_renderer()
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     inside = axes.get_window_extent(renderer)
@@ -48,9 +54,12 @@ def label_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
             va="center",
             fontsize=9,
         )
-        size = text.get_window_extent(renderer)
+        size = text.get_window_extent(renderer).padded(_MARGIN_PIXELS)
         x, y = axes.transData.transform((point.x, point.y)).tolist()
-        box = _free_box(x, y, size.width, size.height, inside, taken)
+        box = _free_box(x, y, size.width, size.height, inside, taken, radii)
+        if box is None:
+            text.remove()
+            continue
         taken.append(box)
         text.set_position(((box.x0 + box.x1) / 2 - x, (box.y0 + box.y1) / 2 - y))
         _draw_leader(axes, x, y, box)
@@ -74,10 +83,15 @@ def _around_point(axes: Axes, point: Point) -> Bbox:
 
 
 def _free_box(
-    x: float, y: float, width: float, height: float, inside: Bbox, taken: Sequence[Bbox]
-) -> Bbox:
-    box = Bbox.from_bounds(x, y, width, height)
-    for radius in _RADII_PIXELS:
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    inside: Bbox,
+    taken: Sequence[Bbox],
+    radii: Sequence[float],
+) -> Bbox | None:
+    for radius in radii:
         for angle in _ANGLES:
             along_x, along_y = math.cos(angle), math.sin(angle)
             centre_x = x + along_x * (radius + width / 2)
@@ -87,7 +101,7 @@ def _free_box(
             within = within and inside.y0 <= box.y0 and box.y1 <= inside.y1
             if within and not any(box.overlaps(other) for other in taken):
                 return box
-    return box
+    return None
 
 
 def _draw_leader(axes: Axes, x: float, y: float, box: Bbox) -> None:

@@ -80,14 +80,17 @@ def render_page(report: Report) -> str:
 
 
 def _inputs(report: Report) -> str:
-    """What the rows were measured on, where all of them agree."""
-    kinds = {
-        (m.image_size, m.num_classes, m.val_images)
-        for m in (row.result.metrics for row in report.rows if row.result)
-    }
-    if len(kinds) != 1:
+    """What the rows were measured on, where all of them agree but for the images' size."""
+    found = [(row.info.title, row.result.metrics) for row in report.rows if row.result]
+    if len({(metrics.num_classes, metrics.val_images) for _, metrics in found}) != 1:
         return ""
-    ((size, classes, images),) = kinds
+    titles: dict[int, list[str]] = {}
+    for title, metrics in found:
+        titles.setdefault(metrics.image_size, []).append(title)
+    most, *others = sorted(titles, key=lambda size: -len(titles[size]))
+    exceptions = "".join(f"; {size} × {size}: {', '.join(titles[size])}" for size in others)
+    metrics = found[0][1]
     return (
-        f"Ours: {size} × {size} pixels, {classes} classes, top-1 on {images:,} validation images."
+        f"Ours: {most} × {most} pixels{exceptions}; {metrics.num_classes} classes, top-1 on "
+        f"{metrics.val_images:,} validation images."
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from t2t.reporting.collect import PaperFigures, Report, ReportRow, block_label
+from t2t.reporting.collect import PaperFigures, Report, ReportRow
 from t2t.reporting.compare import CONFIDENCE, Delta
 from t2t.reporting.records import RowMetrics
 
@@ -145,12 +145,13 @@ def table_markdown(report: Report) -> str:
         "| " + " | ".join(["Row", "In the paper", *headings]) + " |",
         "|:--|:--|" + "--:|" * len(headings),
     ]
-    for row in report.rows:
-        cells = [_markdown(row.info.title), _markdown(block_label(row.info))]
-        for column in shown:
-            cell = column.cell(row)
-            cells.append(" ".join(filter(None, (cell.text, _bracketed(cell.detail)))))
-        lines.append("| " + " | ".join(cells) + " |")
+    for label, rows in report.blocks():
+        for row in rows:
+            cells = [_markdown(row.info.title), _markdown(label)]
+            for column in shown:
+                cell = column.cell(row)
+                cells.append(" ".join(filter(None, (cell.text, _bracketed(cell.detail)))))
+            lines.append("| " + " | ".join(cells) + " |")
     lines += ["", _markdown(scale_statement(report)), "", SPREAD_NOTE]
     if commands := missing_commands(report):
         lines += ["", "Not run yet: " + ", ".join(f"`{command}`" for command in commands) + "."]
@@ -172,7 +173,8 @@ def table_csv(report: Report) -> str:
     shown = columns()
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
-    head = ["row", "title", "scale", "paper_table", "paper_block", "baseline", "seeds"]
+    head = ["row", "title", "scale", "paper_table", "paper_block", "baseline"]
+    head += ["ancestor", "ancestor_role", "seeds"]
     extra = ["top1_std_pct", "top5_pct", "delta_low_pct", "delta_high_pct", "delta_seeds"]
     writer.writerow([*head, *(column.key for column in shown), *extra])
     for row in report.rows:
@@ -180,7 +182,10 @@ def table_csv(report: Report) -> str:
         paper, delta = row.info.paper, row.delta
         names = [row.id, row.info.title, report.scale.name]
         names += [paper.table, paper.block] if paper else ["", ""]
-        names += [row.info.baseline or "", metrics.seeds if metrics else ""]
+        ancestor = row.info.ancestor
+        names += [row.info.baseline or ""]
+        names += [ancestor.row, ancestor.role] if ancestor else ["", ""]
+        names += [metrics.seeds if metrics else ""]
         figures = [column.cell(row).value for column in shown]
         figures += [metrics.top1_std_pct, metrics.top5_pct] if metrics else [None] * 2
         figures += [delta.low_pct, delta.high_pct, delta.seeds] if delta else [None] * 3

@@ -2,13 +2,18 @@
 
 import copy
 import os
+import platform
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from t2t.training.ranks import Ranks
 from t2t.training.step import TrainingState
+
+_CPU_MODEL = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,12 @@ def settle_buckets(
             network(images).float().sum().backward()
         state.optimizer.zero_grad(set_to_none=True)
     state.model.load_state_dict(before)
+
+
+def device_name(device: torch.device) -> str:
+    """What `device` is sold as, as far as it says."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    facts = Path("/proc/cpuinfo")
+    named = _CPU_MODEL.search(facts.read_text()) if facts.is_file() else None
+    return named.group(1) if named else platform.processor() or platform.machine()

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from t2t.data.loader import Batch
 from t2t.errors import CheckpointError, EnvironmentProblem, Preempted
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
+from t2t.training.devices import device_name
 from t2t.training.inputs import Inputs
 from t2t.training.journal import Journal
 from t2t.training.losses import LossLog
@@ -180,8 +181,14 @@ class Fit:
         }
         images_per_s = steps_per_s * self.recipe.batch_size
         if self.journal is not None:
-            timing = {"images_per_s": images_per_s}
-            self.journal.append("epoch", self.state.step, metrics=metrics, timing=timing)
+            timing = {"images_per_s": images_per_s, "processes": self.ranks.count}
+            self.journal.append(
+                "epoch",
+                self.state.step,
+                metrics=metrics,
+                timing=timing,
+                device=device_name(self.device),
+            )
         self.losses.restart()
         self._save()
         self.top1_pct = average.top1_pct

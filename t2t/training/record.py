@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t.files import write_json
+from t2t.training.config import TRAIN_SHARD
 from t2t.training.journal import Journal, read_journal
 from t2t.training.workspace import workspace_of
 
@@ -50,9 +51,12 @@ def record_run(
             context: {
                 "name": f"{resolved['scale']}-{split}",
                 "sha256": resolved["shards"][split],
-                "path": str(shards / f"{split}.beton"),
+                "path": str(shards / shard),
             }
-            for context, split in (("training", "train"), ("validation", "val"))
+            for context, split, shard in (
+                ("training", "train", TRAIN_SHARD),
+                ("validation", "val", resolved["val_shard"]),
+            )
         },
     }
     write_json(path, record)

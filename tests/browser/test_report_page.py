@@ -28,7 +28,7 @@ def browser() -> Iterator:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory) -> dict[str, Path]:
     made = {}
-    for name, rows in (("small", table_7()), ("large", many_rows(40))):
+    for name, rows in (("small", table_7()), ("large", many_rows(50))):
         folder = tmp_path_factory.mktemp(name)
         write_report(write_results(folder / "in", rows).collect(), folder)
         made[name] = folder / "index.html"
@@ -68,7 +68,7 @@ def shown_rows(page) -> list[str]:
 @pytest.mark.parametrize("name", ["small", "large"])
 def test_every_row_is_there_and_visible(open_page, name):
     page = open_page(name)
-    rows = list(table_7() if name == "small" else many_rows(40))
+    rows = list(table_7() if name == "small" else many_rows(50))
     assert sorted(shown_rows(page)) == sorted(rows)
     assert all(page.locator(f"#{row}").is_visible() for row in rows)
     assert page.locator("#Scale").inner_text().startswith(f"Scale {DIGITS.name}: ")

@@ -9,27 +9,37 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from pipelines.graph import stage_inputs
+from pipelines.graph import StageInputs, stage_inputs
 from pipelines.params.reader import Params
 from pipelines.run import VERBS
 from tests.contracts.imports import ROOT, import_closure
 
-ROWS = list(Params(ROOT / "params.yaml").tree["rows"])
+PARAMS = Params(ROOT / "params.yaml")
+FINE, DISTILLED = "t2t_vit_14_384", "t2t_vit_7_distilled"
+# Stages of dvc.yaml by the verb that they run; a family has one stage for each of its rows.
+VERB_OF = {verb: verb for verb in VERBS} | {
+    "train_derived": "train",
+    "evaluate_derived": "evaluate",
+}
+ONE_OF = {"train": "t2t_vit_14", "evaluate": "t2t_vit_14"}
+ONE_OF |= {"train_derived": FINE, "evaluate_derived": FINE}
 
 
-def stage_of(verb: str, row: str = "t2t_vit_14") -> str:
-    return f"{verb}@{row}" if verb in ("train", "evaluate") else verb
+def inputs_of(stage: str, row: str | None = None) -> StageInputs:
+    row = row or ONE_OF.get(stage)
+    return stage_inputs(ROOT, f"{stage}@{row}" if row else stage)
 
 
 @pytest.fixture(scope="module")
 def inputs():
-    return {verb: stage_inputs(ROOT, stage_of(verb)) for verb in VERBS}
+    return {stage: inputs_of(stage) for stage in VERB_OF}
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_deps_cover_imports(verb, inputs):
+@pytest.mark.parametrize("stage", VERB_OF)
+def test_deps_cover_imports(stage, inputs):
+    verb = VERB_OF[stage]
     entry = ROOT / "pipelines" / "stages" / f"{verb}.py"
-    declared = inputs[verb].paths
+    declared = inputs[stage].paths
     backbone = ROOT / "t2t" / "models" / "t2t_vit.py"
     needed = import_closure(entry) | (
         import_closure(backbone) if verb in ("train", "evaluate") else set()
@@ -39,18 +49,18 @@ def test_deps_cover_imports(verb, inputs):
         for path in needed
         if path.stat().st_size and not any(path.is_relative_to(root) for root in declared)
     ]
-    assert not uncovered, f"dvc.yaml: {verb} imports but does not declare {sorted(uncovered)}"
+    assert not uncovered, f"dvc.yaml: {stage} imports but does not declare {sorted(uncovered)}"
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_no_dep_is_superfluous(verb, inputs):
+@pytest.mark.parametrize("stage", VERB_OF)
+def test_no_dep_is_superfluous(stage, inputs):
     """A code file that a stage declares without importing it would re-run the stage for nothing."""
-    entry = ROOT / "pipelines" / "stages" / f"{verb}.py"
+    entry = ROOT / "pipelines" / "stages" / f"{VERB_OF[stage]}.py"
     imported = import_closure(entry) | import_closure(ROOT / "t2t" / "models" / "t2t_vit.py")
-    for path in inputs[verb].paths:
+    for path in inputs[stage].paths:
         if path.suffix == ".py":
             assert path in imported, (
-                f"{verb} declares {path.relative_to(ROOT)}, which it never imports"
+                f"{stage} declares {path.relative_to(ROOT)}, which it never imports"
             )
 
 
@@ -61,10 +71,24 @@ def test_the_import_check_sees_through_functions(tmp_path):
 
 
 def test_a_backbone_is_a_dependency_of_its_own_rows_alone(inputs):
-    vit = ROOT / "t2t" / "models" / "vit.py"
-    for verb in ("train", "evaluate"):
-        assert not any(vit.is_relative_to(path) for path in inputs[verb].paths)
-        assert vit in stage_inputs(ROOT, stage_of(verb, "vit_small")).paths
+    for stage in ONE_OF:
+        row, name = ("deit_small_distilled", "deit") if "derived" in stage else ("vit_small", "vit")
+        backbone = ROOT / "t2t" / "models" / f"{name}.py"
+        assert not any(backbone.is_relative_to(path) for path in inputs[stage].paths)
+        assert backbone in inputs_of(stage, row).paths
+
+
+def test_a_derived_row_depends_on_the_runs_that_it_needs():
+    for name, row in PARAMS.tree["derived"].items():
+        assert ROOT / "data/runs/digits" / row["needs"] in inputs_of("train_derived", name).paths
+
+
+def test_larger_images_concern_those_rows_alone_that_have_them(inputs):
+    fine = "scales.digits.fine"
+    assert fine in inputs["train_derived"].param_keys
+    assert fine not in inputs_of("train_derived", DISTILLED).param_keys
+    assert fine not in inputs["train"].param_keys
+    assert not any("val_fine" in path.name for path in inputs["train"].paths)
 
 
 def test_every_verb_has_a_stage_file_and_nothing_else_is_there():
@@ -76,10 +100,10 @@ def test_every_verb_has_a_stage_file_and_nothing_else_is_there():
 
 def test_commands_pass_through_the_runner():
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert set(stages) == set(VERBS)
-    for verb, stage in stages.items():
+    assert set(stages) == set(VERB_OF)
+    for name, stage in stages.items():
         command = stage.get("do", stage)["cmd"]
-        assert command.startswith(f"python -m pipelines.run {verb} ")
+        assert command.startswith(f"python -m pipelines.run {VERB_OF[name]} ")
 
 
 class Asked(Params):
@@ -93,11 +117,22 @@ class Asked(Params):
         return super().value(key)
 
 
-@pytest.mark.parametrize("verb", ["prepare", "shard", "train", "report"])
-def test_params_cover_reads(verb, inputs, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "name, row",
+    [
+        ("prepare", None),
+        ("shard", None),
+        ("train", "t2t_vit_14"),
+        ("train_derived", FINE),
+        ("train_derived", DISTILLED),
+        ("report", None),
+    ],
+)
+def test_params_cover_reads(name, row, monkeypatch, tmp_path):
     """Runs the stage's own reading of params.yaml; the work behind it is cut off."""
+    verb = VERB_OF[name]
     stage = importlib.import_module(f"pipelines.stages.{verb}")
-    monkeypatch.setattr(Asked, "declared", inputs[verb].param_keys)
+    monkeypatch.setattr(Asked, "declared", inputs_of(name, row).param_keys)
     monkeypatch.setattr(stage, "Params", Asked)
     monkeypatch.chdir(ROOT)
     work = {
@@ -107,14 +142,15 @@ def test_params_cover_reads(verb, inputs, monkeypatch, tmp_path):
         "report": ["write_report"],
     }[verb]
     calls = []
-    for name in work:
-        monkeypatch.setattr(stage, name, lambda *args, **kwargs: calls.append(args) or Stub())
+    for function in work:
+        monkeypatch.setattr(stage, function, lambda *args, **kwargs: calls.append(args) or Stub())
     folder = str(tmp_path)
     arguments = {
         "prepare": ["--out", folder],
         "shard": ["--raw", folder, "--out", folder],
-        "train": ["--row", "t2t_vit_14", "--shards", folder, "--checkpoints", folder]
-        + ["--out", folder, "--curves", folder],
+        "train": ["--row", str(row), "--shards", folder, "--checkpoints", folder]
+        + ["--out", folder, "--curves", folder]
+        + ["--needed", folder] * (name == "train_derived"),
         "report": ["--metrics", folder, "--evaluations", folder, "--curves", folder]
         + ["--out", folder],
     }[verb]
@@ -143,11 +179,17 @@ def test_every_row_builds():
     """At the digits scale, by the arguments that a run's config.json holds."""
     from t2t.models import create
 
-    params = Params(ROOT / "params.yaml")
-    size = params.tree["scales"]["digits"]["model"]
-    for row in ROWS:
-        model = params.tree["rows"][row]["model"]
-        create(model["variant"], backbone=model["backbone"], image_size=32, num_classes=10, **size)
+    tree = PARAMS.tree
+    scale = tree["scales"]["digits"]
+    for row in (*tree["rows"].values(), *tree["derived"].values()):
+        fine = row.get("phase") == "fine"
+        create(
+            row["model"]["variant"],
+            backbone=row["model"]["backbone"],
+            image_size=scale["fine" if fine else "shards"]["image_size"],
+            num_classes=10,
+            **scale["model"],
+        )
 
 
 def test_bare_gpu_machine():

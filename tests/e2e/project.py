@@ -16,6 +16,7 @@ SMALL = {
     "epochs: 17": "epochs: 2",
     "cooldown_epochs: 1\n": "cooldown_epochs: 0\n",
     "warmup_epochs: 2\n": "warmup_epochs: 1\n",
+    "epochs: 6,": "epochs: 1,",
     "val_fraction: 0.2": "val_fraction: 0.9",
     "width_factor: 0.25": "width_factor: 0.1",
     "depth_factor: 0.3": "depth_factor: 0.1",
@@ -30,6 +31,16 @@ ROWS = """rows:
   vit_small:
     title: ViT-S/16
     model: {backbone: vit, variant: vit_small}
+    train: {}
+    baseline: t2t_vit_14
+    paper: null
+derived:
+  t2t_vit_14_384:
+    title: T2T-ViT-14 at 384
+    needs: t2t_vit_14
+    role: weights
+    phase: fine
+    model: {backbone: t2t_vit, variant: t2t_vit_14}
     train: {}
     baseline: t2t_vit_14
     paper: null
@@ -49,7 +60,7 @@ class Project:
 
     @classmethod
     def created(cls, folder: Path) -> "Project":
-        """A copy of the project's files with two rows that train in seconds."""
+        """A copy of the project's files with rows that train in seconds: two, and one derived."""
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT, capture_output=True, text=True, check=True,

@@ -14,6 +14,8 @@ from tests.e2e.project import Project
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ALL = ["prepare", "shard"]
 ALL += [f"{verb}@{row}" for verb in ("train", "evaluate") for row in ("t2t_vit_14", "vit_small")]
+DERIVED = ["train_derived@t2t_vit_14_384", "evaluate_derived@t2t_vit_14_384"]
+ALL += DERIVED
 LONG = ("epochs: 2", "epochs: 20")
 
 
@@ -37,6 +39,9 @@ def test_first_repro_runs_every_stage_once(made):
     assert "T2T-ViT-14" in table and "ViT-S/16" in table and "checks the machinery" in table
     metrics = json.loads(project.read("reports/digits/metrics/t2t_vit_14.json"))
     assert metrics["val_images"] > 1000 and 0 < metrics["top1_pct"] < 100
+    fine = json.loads(project.read("reports/digits/metrics/t2t_vit_14_384.json"))
+    assert (metrics["image_size"], fine["image_size"]) == (32, 48)
+    assert fine["macs_g"] > metrics["macs_g"] and fine["val_images"] == metrics["val_images"]
 
 
 def test_second_repro_runs_nothing(made):
@@ -49,25 +54,73 @@ def test_second_repro_runs_nothing(made):
 def test_dvc_shows_metrics_plots_and_params(made):
     project = made[0]
     metrics = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
-    assert {Path(name).stem for name in metrics} == {"t2t_vit_14", "vit_small"}
+    assert {Path(name).stem for name in metrics} == {"t2t_vit_14", "vit_small", "t2t_vit_14_384"}
     assert all("top1_pct" in entry["data"] for entry in metrics.values())
     shown = project.dvc("plots", "show", "--json")
     assert "reports/digits/curves/t2t_vit_14.csv" in shown.stdout, shown.stderr
 
 
 def test_added_row_runs_that_row_and_the_report(project):
-    row = project.read("params.yaml").partition("  vit_small:")[2]
+    text, derived = project.read("params.yaml").split("derived:")
+    row = text.partition("  vit_small:")[2]
     addition = "  vit_smaller:" + row.replace("ViT-S/16", "ViT-XS").replace("{}", "{lr: 1.0e-3}")
-    project.write("params.yaml", project.read("params.yaml") + addition)
+    project.write("params.yaml", f"{text}{addition}derived:{derived}")
     assert project.repro() == ["train@vit_smaller", "evaluate@vit_smaller", "report"]
     assert "ViT-XS" in project.read("reports/digits/table.md")
 
 
 def test_removed_row_leaves_the_table(project):
     text = project.read("params.yaml")
-    project.write("params.yaml", text[: text.index("  vit_small:")])
+    start, end = text.index("  vit_small:"), text.index("derived:")
+    project.write("params.yaml", text[:start] + text[end:])
     assert project.repro() == ["report"]
     assert "ViT-S/16" not in project.read("reports/digits/table.md")
+
+
+TAUGHT = """  t2t_vit_14_taught:
+    title: T2T-ViT-14, taught
+    needs: vit_small
+    role: teacher
+    phase: train
+    model: {backbone: t2t_vit, variant: t2t_vit_14}
+    train: {}
+    baseline: t2t_vit_14
+    paper: null
+"""
+
+
+def test_added_derived_row_runs_that_row_and_the_report(project):
+    project.write("params.yaml", project.read("params.yaml") + TAUGHT)
+    stages = ["train_derived@t2t_vit_14_taught", "evaluate_derived@t2t_vit_14_taught", "report"]
+    assert project.repro() == stages
+    assert "T2T-ViT-14, taught" in project.read("reports/digits/table.md")
+    folder = project.folder / "data/runs/digits"
+    taught, own = (
+        (folder / row / "seed_0" / "ema.safetensors").read_bytes()
+        for row in ("t2t_vit_14_taught", "t2t_vit_14")
+    )
+    assert taught != own, "the teacher changed nothing"
+
+
+def test_edited_row_makes_what_needs_it_stale(project):
+    row = "t2t_vit_14}\n    train: {"
+    project.edit("params.yaml", f"{row}}}", f"{row}lr: 1.0e-3}}")
+    assert project.stale() == {"train@t2t_vit_14", "report"}
+    project.repro("train@t2t_vit_14")
+    assert project.stale() == {"evaluate@t2t_vit_14", "train_derived@t2t_vit_14_384", "report"}
+
+
+def test_fine_tuning_is_the_derived_rows_affair(project):
+    project.edit("params.yaml", "epochs: 1,", "epochs: 2,")
+    assert project.stale() == {"train_derived@t2t_vit_14_384"}
+
+
+def test_another_fine_size_trains_no_other_row(project):
+    project.edit("params.yaml", "image_size: 48", "image_size: 64")
+    assert project.repro("shard") == ["shard"]
+    stale = project.stale()
+    assert "train_derived@t2t_vit_14_384" in stale
+    assert not any(stage.startswith("train@") for stage in stale)
 
 
 @pytest.mark.parametrize(

@@ -104,14 +104,19 @@ def test_stages_pass_on_what_the_block_says(written, tmp_path, monkeypatch, phot
     prepare.main([*common, "--out", "raw"])
     manifest = json.loads((tmp_path / "raw" / "manifest.json").read_text())
     assert (manifest["val_fraction"], manifest["path"]) == (0.3, "pets_small")
-    opened = []
+    written_shards = {}
 
-    def write_shard(samples, /, *_, **__):
-        opened.append(samples[0])
+    def write_shard(samples, path, /, **how):
+        assert samples[0]
+        written_shards[path.name] = how["split"], how["image_size"], how["crop_pct"]
 
     monkeypatch.setattr(shard, "write_shard", write_shard)
     shard.main([*common, "--raw", "raw", "--out", "shards"])
-    assert len(opened) == 2
+    assert written_shards == {
+        "train.beton": ("train", 32, 1.0),
+        "val.beton": ("val", 32, 1.0),
+        "val_fine.beton": ("val", 48, 1.0),
+    }
 
 
 def test_the_environment_names_a_folder_that_comes_first(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """params.yaml: what is right is read, what is wrong is told in one line with its place."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,44 @@ def test_a_row_takes_all_seeds_or_the_first_ones(write):
     assert row_seeds(params, "digits", "t2t_vit_14") == [0, 1, 2]
     assert row_seeds(params, "digits", "resnet_152") == [0]
     assert resolve_recipe(params, "digits", "resnet_152") == resolve_recipe(params, "digits")
+
+
+def test_a_derived_row_of_phase_fine_has_the_scales_fine_tuning_between(write):
+    fine = resolve_recipe(Params(write(TEXT)), "imagenet", "t2t_vit_14_384", "derived")
+    assert (fine.epochs, fine.lr, fine.weight_decay) == (30, 5e-5, 1e-5)
+    assert (fine.batch_size, fine.drop_path) == (512, 0.1)
+    own = TEXT.replace(
+        "train: {seeds: 1}\n    baseline: t2t_vit_14\n    paper: {table: 2",
+        "train: {lr: 0.125}\n    baseline: t2t_vit_14\n    paper: {table: 2",
+    )
+    assert own != TEXT
+    changed = resolve_recipe(Params(write(own)), "imagenet", "t2t_vit_14_384", "derived")
+    assert (changed.lr, changed.epochs) == (0.125, 30)
+
+
+def test_a_distilled_row_is_trained_as_its_baseline_is(write):
+    params = Params(write(TEXT))
+    for scale in ("digits", "imagenet"):
+        for row in ("t2t_vit_7", "t2t_vit_12", "deit_small"):
+            plain = resolve_recipe(params, scale, row)
+            assert resolve_recipe(params, scale, f"{row}_distilled", "derived") == plain
+
+
+def test_rows_of_data_efficiency_differ_in_their_share_alone(write):
+    params = Params(write(TEXT))
+    for row in ("t2t_vit_14", "vit_small"):
+        for percent in (10, 25, 50):
+            share = resolve_recipe(params, "imagenet", f"{row}_{percent}pct")
+            assert share.train_fraction == percent / 100
+            whole = dataclasses.replace(share, train_fraction=1.0)
+            assert whole == resolve_recipe(params, "imagenet", row)
+
+
+def test_a_project_may_have_no_derived_rows(write):
+    text = TEXT[: TEXT.index("\nderived:") + 1]
+    check_params(write(text + "derived: {}\n"))
+    with pytest.raises(ConfigError, match="derived: missing"):
+        check_params(write(text))
 
 
 def test_weight_decay_and_rate_are_the_rows(write):
@@ -100,6 +139,55 @@ MISTAKES = {
     "name with a path": ("  vit_small:", "  ../vit_small:", ["rows.../vit_small", "a name is"]),
     "name with a command": ("  vit_small:", '  "a; touch x":', ["rows.a; touch x", "a name is"]),
     "numeric name": ("  vit_small:", "  12:", ["rows.12", "a name is"]),
+    "derived of nothing": (
+        "needs: t2t_vit_14\n",
+        "needs: t2t_vit\n",
+        ["t2t_vit_14_384.needs", "'t2t_vit' is not in rows", "known: t2t_vit_14_wo_t2t, "],
+    ),
+    "derived of derived": (
+        "needs: t2t_vit_14\n",
+        "needs: t2t_vit_7_distilled\n",
+        ["t2t_vit_14_384.needs", "not in rows"],
+    ),
+    "one name twice": ("  t2t_vit_7_distilled:", "  t2t_vit_7:", ["derived.t2t_vit_7", "in rows"]),
+    "weights of another network": (
+        "role: teacher",
+        "role: weights",
+        ["deit_small_distilled.model", "weights of resnet_152", "'variant': 'resnet_152'"],
+    ),
+    "second teacher": (
+        "teacher: none ",
+        "teacher: resnet_50 ",
+        ["deit_small_distilled.role", "at scale digits has the teacher resnet_50 already"],
+    ),
+    "unknown role": ("role: weights", "role: parent", ["384.role", "'weights' or 'teacher'"]),
+    "unknown phase": (
+        "phase: fine",
+        "phase: large",
+        ["384.phase", "'train' or 'fine', got 'large"],
+    ),
+    "key of derived in rows": (
+        "    title: ViT-S/16\n",
+        "    title: ViT-S/16\n    needs: resnet_50\n",
+        ["rows.vit_small.needs", "unknown key"],
+    ),
+    "no fine size": ("      image_size: 48\n", "", ["digits.fine.image_size", "missing"]),
+    "unknown key of fine": (
+        "{epochs: 6, ",
+        "{epohcs: 4, ",
+        ["digits.fine.train.epohcs", "epochs?"],
+    ),
+    "seeds of a scale": ("{epochs: 6, ", "{seeds: 1, ", ["digits.fine.train.seeds", "unknown key"]),
+    "fine recipe out of range": (
+        "{epochs: 6, cooldown_epochs: 0, warmup_epochs: 0",
+        "{epochs: 6, cooldown_epochs: 0, warmup_epochs: 6",
+        ["digits.fine.train.warmup_epochs", "less than epochs, got 6"],
+    ),
+    "own baseline": (
+        "baseline: deit_small\n",
+        "baseline: deit_small_distilled\n",
+        ["derived.deit_small_distilled.baseline", "no other row"],
+    ),
     "broken YAML": ("betas: [0.9, 0.999]", "betas: [0.9", ["no valid YAML"]),
     "python tag": ("lr: 2.0e-3", "lr: !!python/object:os.system 1", ["no valid YAML"]),
     "alias": ("seeds: [0, 1, 2]", "seeds: &s [0]\n    cpu_threads: *s", ["aliases"]),

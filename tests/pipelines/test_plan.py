@@ -48,10 +48,12 @@ def test_the_project_itself_is_planned():
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     values = json.loads(answer.stdout)
-    rows = list(Params(ROOT / "params.yaml").tree["rows"])
-    assert [row["row"] for row in values["rows"]] == rows
+    tree = Params(ROOT / "params.yaml").tree
+    assert [row["row"] for row in values["rows"]] == [*tree["rows"], *tree["derived"]]
     names = [stage["name"] for stage in values["stages"]]
-    assert {f"{verb}@{row}" for verb in ("train", "evaluate") for row in rows} <= set(names)
+    for verb in ("train", "evaluate"):
+        assert {f"{verb}@{row}" for row in tree["rows"]} <= set(names)
+        assert {f"{verb}_derived@{row}" for row in tree["derived"]} <= set(names)
     positions = {name: number for number, name in enumerate(names)}
     for stage in values["stages"]:
         assert all(positions[above] < positions[stage["name"]] for above in stage["upstream"])

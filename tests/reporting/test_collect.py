@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from t2t.errors import ConfigError, DataError
-from t2t.reporting.collect import RowInfo
+from t2t.reporting.collect import Ancestor, PaperFigures, RowInfo
 from t2t.reporting.compare import paired_delta
 from tests.reporting.synthetic import NOT_RUN, table_7, write_results
 
@@ -49,10 +49,32 @@ def test_row_outside_the_paper_has_its_own_block(results):
     assert report.blocks()[0][0] == "Not in the paper"
 
 
+def test_blocks_of_a_table_stand_together_and_rows_outside_the_paper_last(results):
+    first, second, third, *_, last = table_7()
+    rows = table_7()
+    rows[second] = RowInfo("Ours")
+    rows[last] = RowInfo("T2T-ViT-24", PaperFigures("7", "depth", 82.3, 64.1, 13.8))
+    rows[third] = RowInfo("ViT", PaperFigures("2", "", 78.1, 48.6, 10.1))
+    labels = [label for label, _ in results.collect(rows).blocks()]
+    tables = "Table 7, T2T module", "Table 7, deep-narrow", "Table 7, depth", "Table 2"
+    assert labels == [*tables, "Not in the paper"]
+
+
 @pytest.mark.parametrize("baseline", ["t2t_vit_15", ROW])
 def test_baseline_must_be_another_row(results, baseline):
-    with pytest.raises(ConfigError, match=rf"rows\.{ROW}\.baseline: '{baseline}'"):
+    with pytest.raises(ConfigError, match=rf"{ROW}: baseline: '{baseline}' is no other row"):
         results.collect({ROW: RowInfo("T2T-ViT-14", None, baseline)})
+
+
+def test_ancestor_must_be_another_row(results):
+    ancestor = Ancestor("t2t_vit_15", "teacher")
+    with pytest.raises(ConfigError, match=f"{ROW}: ancestor: 't2t_vit_15' is no other row"):
+        results.collect({ROW: RowInfo("T2T-ViT-14", ancestor=ancestor)})
+
+
+def test_a_row_with_an_ancestor_has_a_stage_of_its_own_family(results):
+    rows = table_7() | {NOT_RUN: RowInfo("ViT-S/16", ancestor=Ancestor(ROW, "teacher"))}
+    assert results.collect(rows).rows[-1].command == f"dvc repro evaluate_derived@{NOT_RUN}"
 
 
 def test_no_rows_is_an_error(results):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from t2t.reporting.collect import PaperFigures, RowInfo
+from t2t.reporting.collect import Ancestor, PaperFigures, RowInfo
 from t2t.reporting.table import (
     scale_statement,
     signed,
@@ -92,6 +92,23 @@ def test_csv_reads_back(results):
         "",
         "10.1",
     )
+
+
+def test_markdown_gathers_rows_by_block_and_csv_keeps_their_order(results):
+    rows = table_7()
+    first = next(iter(rows))
+    apart = {key: rows[key] for key in rows if key != first} | {first: rows[first]}
+    apart["t2t_vit_c_14"] = replace(
+        rows["t2t_vit_c_14"], ancestor=Ancestor("t2t_vit_14", "weights")
+    )
+    report = results.collect(apart)
+    labels = [line[1] for line in lines_of_table(table_markdown(report))[2:]]
+    assert labels == ["Table 7, T2T module"] * 4 + ["Table 7, deep-narrow", "Table 2"]
+    lines = {line["row"]: line for line in csv.DictReader(io.StringIO(table_csv(report)))}
+    assert list(lines) == list(apart)
+    derived = lines["t2t_vit_c_14"]
+    assert (derived["ancestor"], derived["ancestor_role"]) == ("t2t_vit_14", "weights")
+    assert lines["t2t_vit_14"]["ancestor"] == ""
 
 
 HOSTILE = "a|b <i>&_{x}\\$5% [y](z) `c`\nnext"

@@ -30,6 +30,7 @@ ROWS = """rows:
     train: {}
     baseline: null
     paper: null
+derived: {}
 """
 NAMES = ["t2t_vit_14", "vit_small", "resnet_50"]
 GRAPH = {
@@ -70,7 +71,7 @@ def a_run(checkpoints, row, seed, speeds, started=0, **differs):
         "scale": "digits", "row": row, "seed": seed, "variant": row, "image_size": 32,
         "num_classes": 10, "width_factor": 0.25, "depth_factor": 0.3, "cpu_threads": 1,
         "recipe": {"betas": [0.9, 0.999]}, "overrides": {"drop_path_rate": 0.1}, "shards": known,
-        "digest": f"{row}{seed}{started}".ljust(64, "0"),
+        "digest": f"{row}{seed}{started}".ljust(64, "0"), "val_shard": "val.beton",
     } | differs  # fmt: skip
     record_run(checkpoints, resolved, {}, checkpoints)
     folder = workspace_of(checkpoints, resolved["digest"])

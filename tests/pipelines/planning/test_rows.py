@@ -2,7 +2,10 @@
 
 import pytest
 
+from pipelines.environment import ROOT
+from pipelines.params.reader import Params
 from pipelines.planning import planner
+from pipelines.planning.rows import rows_of
 from t2t.errors import ConfigError
 from t2t.evaluation.complexity import complexity
 from t2t.models import create
@@ -40,3 +43,16 @@ def test_a_rows_mistake_names_its_line(root, old, new, said):
     )
     number = int(str(caught.value).split(":")[1])
     assert said in str(caught.value) and line <= number <= line + 3
+
+
+def test_a_derived_row_has_its_own_size_stages_and_teacher():
+    params = Params(ROOT / "params.yaml")
+    rows = {row.name: row for row in rows_of(params, "imagenet", None)}
+    fine, plain = rows["t2t_vit_14_384"], rows["t2t_vit_14"]
+    assert (fine.arguments["image_size"], plain.arguments["image_size"]) == (384, 224)
+    assert fine.train_stage == "train_derived@t2t_vit_14_384"
+    assert fine.macs > 3 * plain.macs and fine.work_macs == fine.macs
+    taught, teacher = rows["t2t_vit_7_distilled"], rows["resnet_152"]
+    assert taught.work_macs == pytest.approx(taught.macs + teacher.macs / 3)
+    assert taught.macs == rows["t2t_vit_7"].macs
+    assert plain.evaluate_stage == "evaluate@t2t_vit_14"

@@ -1,0 +1,60 @@
+"""The runs that params.yaml asks for: a row of the table with each of its seeds."""
+
+from pathlib import Path
+
+from pipelines.params.reader import Params
+from pipelines.params.training import (
+    CpuThreads,
+    ModelScale,
+    Role,
+    RowModel,
+    Section,
+    Seeds,
+    image_size_of,
+    resolve_recipe,
+    row_seeds,
+)
+from t2t.training.config import Parent, RunConfig
+
+
+def run_folder(runs: Path, seed: int) -> Path:
+    """Where the run with `seed` lies among those of its row."""
+    return runs / f"seed_{seed}"
+
+
+def configs_of(params: Params, scale: str, row: str, needed: Path | None) -> list[RunConfig]:
+    """The runs of `row`, one for each of its seeds.
+
+    needed: the runs of the row that a row of `derived` needs; None for a row of `rows`.
+    """
+    section: Section = "rows" if needed is None else "derived"
+    model = params.part(f"{section}.{row}.model", RowModel)
+    size = params.part(f"scales.{scale}.model", ModelScale)
+    recipe = resolve_recipe(params, scale, row, section)
+    image_size = image_size_of(params, scale, row, section)
+    cpu_threads = params.part(f"scales.{scale}.cpu_threads", CpuThreads)
+    return [
+        RunConfig(
+            scale=scale,
+            row=row,
+            seed=seed,
+            backbone=model.backbone,
+            variant=model.variant,
+            overrides=model.overrides,
+            width_factor=size.width_factor,
+            depth_factor=size.depth_factor,
+            cpu_threads=cpu_threads,
+            recipe=recipe,
+            image_size=image_size,
+            parent=None if needed is None else _parent(params, scale, row, needed, seed),
+        )
+        for seed in row_seeds(params, scale, row, section)
+    ]
+
+
+def _parent(params: Params, scale: str, row: str, needed: Path, seed: int) -> Parent:
+    """The run of the same seed, or of the scale's first where the needed row takes fewer seeds."""
+    run = run_folder(needed, seed)
+    if not run.is_dir():
+        run = run_folder(needed, params.part(f"scales.{scale}.seeds", Seeds)[0])
+    return Parent(run, params.part(f"derived.{row}.role", Role))

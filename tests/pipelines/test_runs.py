@@ -1,0 +1,62 @@
+"""The runs of a row: its seeds, its images, and what it starts from."""
+
+import pytest
+
+from pipelines.environment import ROOT
+from pipelines.params.reader import Params
+from pipelines.params.runs import configs_of
+from t2t.errors import ConfigError
+from t2t.training.config import Parent
+
+PARAMS = ROOT / "params.yaml"
+
+
+def test_a_row_has_a_run_for_each_of_its_seeds():
+    configs = configs_of(Params(PARAMS), "digits", "t2t_vit_14", None)
+    assert [config.seed for config in configs] == [0, 1, 2]
+    (config, *_) = configs
+    assert (config.backbone, config.variant, config.width_factor) == ("t2t_vit", "t2t_vit_14", 0.25)
+    assert (config.image_size, config.parent, config.val_shard) == (None, None, "val.beton")
+
+
+@pytest.fixture
+def needed(tmp_path):
+    """The folder of a row that was trained with the seeds given."""
+
+    def trained(*seeds):
+        for seed in seeds:
+            (tmp_path / f"seed_{seed}").mkdir()
+        return tmp_path
+
+    return trained
+
+
+@pytest.mark.parametrize("scale, image_size", [("digits", 48), ("imagenet", 384)])
+def test_fine_tuning_goes_on_from_weights_at_the_scales_larger_images(needed, scale, image_size):
+    (config,) = configs_of(Params(PARAMS), scale, "t2t_vit_14_384", needed(0, 1, 2))
+    assert config.parent == Parent(needed() / "seed_0", "weights")
+    assert (config.image_size, config.val_shard) == (image_size, "val_fine.beton")
+
+
+def test_distillation_has_the_shards_images(needed):
+    (config,) = configs_of(Params(PARAMS), "imagenet", "deit_small_distilled", needed(0))
+    assert config.parent == Parent(needed() / "seed_0", "teacher")
+    assert config.image_size is None
+
+
+def test_each_seed_starts_from_its_own_or_from_the_first(needed, tmp_path):
+    path = tmp_path / "params.yaml"
+    text = PARAMS.read_text().replace("seeds: [0, 1, 2]", "seeds: [5, 7, 6]")
+    path.write_text(
+        text.replace(
+            "train: {seeds: 1}\n    baseline: t2t_vit_14\n", "train: {}\n    baseline: t2t_vit_14\n"
+        )
+    )
+    configs = configs_of(Params(path), "digits", "t2t_vit_14_384", needed(5, 7))
+    starts = {config.seed: config.parent.run.name for config in configs}
+    assert starts == {5: "seed_5", 7: "seed_7", 6: "seed_5"}
+
+
+def test_a_derived_row_is_not_in_rows():
+    with pytest.raises(ConfigError, match=r"rows\.t2t_vit_14_384: missing"):
+        configs_of(Params(PARAMS), "digits", "t2t_vit_14_384", None)
