@@ -4,12 +4,13 @@ import re
 import sys
 from pathlib import Path
 
+from pipelines.params.analysis import Analysis
 from pipelines.params.reader import NAME_PATTERN, Params
 from pipelines.params.table import DerivedRow, Row, Scale
 from pipelines.params.training import Section, merged_recipe, resolve_recipe, row_seeds
 from t2t.errors import T2TError
 
-SECTIONS = ("scale", "scales", "recipe", "rows", "derived")
+SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "analyses")
 
 
 def check_params(path: Path) -> Params:
@@ -35,6 +36,7 @@ def check_params(path: Path) -> Params:
         row = params.part(f"derived.{name}", DerivedRow)
         _check_needs(params, name, row)
         _check_row(params, name, "derived", row)
+    _check_analyses(params)
     return params
 
 
@@ -97,6 +99,14 @@ def _check_row(params: Params, name: str, section: Section, row: Row) -> None:
             f"{section}.{name}.model.backbone",
             f"no backbone t2t/models/{row.model.backbone}.py (known: {', '.join(known)})",
         )
+
+
+def _check_analyses(params: Params) -> None:
+    for name in params.part("analyses", dict):
+        if name not in params.tree["rows"]:
+            known = ", ".join(params.tree["rows"])
+            raise params.error(f"analyses.{name}", f"is not in rows (known: {known})")
+        params.part(f"analyses.{name}", Analysis)
 
 
 def _backbones() -> list[str]:

@@ -17,7 +17,7 @@ from pipelines.mirror import mirrored
 from pipelines.parent import leave_with_parent
 from t2t.errors import ConfigError, T2TError
 
-VERBS = ("prepare", "shard", "train", "evaluate", "report")
+VERBS = ("prepare", "shard", "train", "evaluate", "analyse", "report")
 TRACKED_VERBS = ("train", "evaluate")
 
 

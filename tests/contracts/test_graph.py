@@ -23,10 +23,12 @@ VERB_OF = {verb: verb for verb in VERBS} | {
 }
 ONE_OF = {"train": "t2t_vit_14", "evaluate": "t2t_vit_14"}
 ONE_OF |= {"train_derived": FINE, "evaluate_derived": FINE}
+# Stages that know a network by the runs alone, whose digest covers its code.
+OF_RUNS = {"analyse": "t2t_vit_14"}
 
 
 def inputs_of(stage: str, row: str | None = None) -> StageInputs:
-    row = row or ONE_OF.get(stage)
+    row = row or (ONE_OF | OF_RUNS).get(stage)
     return stage_inputs(ROOT, f"{stage}@{row}" if row else stage)
 
 
@@ -125,6 +127,7 @@ class Asked(Params):
         ("train", "t2t_vit_14"),
         ("train_derived", FINE),
         ("train_derived", DISTILLED),
+        ("analyse", "t2t_vit_14"),
         ("report", None),
     ],
 )
@@ -139,6 +142,7 @@ def test_params_cover_reads(name, row, monkeypatch, tmp_path):
         "prepare": ["prepare"],
         "shard": ["open_prepared", "write_shard"],
         "train": ["run_side_by_side", "write_curves"],
+        "analyse": ["analyse_row"],
         "report": ["write_report"],
     }[verb]
     calls = []
@@ -151,10 +155,11 @@ def test_params_cover_reads(name, row, monkeypatch, tmp_path):
         "train": ["--row", str(row), "--shards", folder, "--checkpoints", folder]
         + ["--out", folder, "--curves", folder]
         + ["--needed", folder] * (name == "train_derived"),
+        "analyse": ["--row", str(row), "--runs", folder, "--shards", folder, "--out", folder],
         "report": ["--metrics", folder, "--evaluations", folder, "--curves", folder]
         + ["--out", folder],
     }[verb]
-    stage.main(["--scale", "digits", *arguments])
+    stage.main([*["--scale", "digits"] * (verb != "analyse"), *arguments])
     assert calls
 
 

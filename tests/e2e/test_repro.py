@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 ALL = ["prepare", "shard"]
 ALL += [f"{verb}@{row}" for verb in ("train", "evaluate") for row in ("t2t_vit_14", "vit_small")]
 DERIVED = ["train_derived@t2t_vit_14_384", "evaluate_derived@t2t_vit_14_384"]
-ALL += DERIVED
+ALL += [*DERIVED, "analyse@t2t_vit_14"]
 LONG = ("epochs: 2", "epochs: 20")
 
 
@@ -107,7 +107,8 @@ def test_edited_row_makes_what_needs_it_stale(project):
     project.edit("params.yaml", f"{row}}}", f"{row}lr: 1.0e-3}}")
     assert project.stale() == {"train@t2t_vit_14", "report"}
     project.repro("train@t2t_vit_14")
-    assert project.stale() == {"evaluate@t2t_vit_14", "train_derived@t2t_vit_14_384", "report"}
+    below = {f"{verb}@t2t_vit_14" for verb in ("evaluate", "analyse")}
+    assert project.stale() == {*below, "train_derived@t2t_vit_14_384", "report"}
 
 
 def test_fine_tuning_is_the_derived_rows_affair(project):

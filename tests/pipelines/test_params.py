@@ -83,9 +83,11 @@ def test_rows_of_data_efficiency_differ_in_their_share_alone(write):
 
 def test_a_project_may_have_no_derived_rows(write):
     text = TEXT[: TEXT.index("\nderived:") + 1]
-    check_params(write(text + "derived: {}\n"))
+    check_params(write(text + "derived: {}\nanalyses: {}\n"))
     with pytest.raises(ConfigError, match="derived: missing"):
         check_params(write(text))
+    with pytest.raises(ConfigError, match="analyses: missing"):
+        check_params(write(text + "derived: {}\n"))
 
 
 def test_weight_decay_and_rate_are_the_rows(write):
@@ -112,6 +114,21 @@ MISTAKES = {
     "unknown row key": ("macs_g: 10.1", "mac: 10.1", ["vit_small.paper.mac", "macs_g"]),
     "unknown scale key": ("width_factor: 0.25", "width: 0.25", ["model.width", "width_factor"]),
     "no seeds": ("{seeds: 1}", "{seeds: 0}", ["train.seeds", "greater than or equal to 1, got 0"]),
+    "analysis of no row": (
+        "  vit_small: {images",
+        "  vit_smal: {images",
+        ["analyses.vit_smal", "is not in rows (known: ", "vit_small"],
+    ),
+    "unknown key of an analysis": (
+        "{images: 256, removal_images",
+        "{images: 256, removed_images",
+        ["analyses.vit_small.removed_images", "did you mean removal_images?"],
+    ),
+    "no images to analyse": (
+        "{images: 256,",
+        "{images: 0,",
+        ["analyses.vit_small.images", "got 0"],
+    ),
     "unknown section": ("recipe:\n", "recipes:\n", ["recipes", "known here: scale, scales"]),
     "unknown backbone": ("backbone: vit,", "backbone: vitt,", ["vitt.py", "known: ", "t2t_vit"]),
     "unknown scale": ("scale: digits", "scale: digit", ["'digit'", "digits"]),

@@ -31,7 +31,11 @@ def run(*arguments, **environment):
 @pytest.mark.parametrize(
     "arguments, code, said",
     [
-        (["trian"], 2, "no stage 'trian'; the stages are prepare, shard, train, evaluate, report"),
+        (
+            ["trian"],
+            2,
+            "no stage 'trian'; the stages are prepare, shard, train, evaluate, analyse,",
+        ),
         ([], 2, "no stage ''"),
         (["prepare", "--scale", "huge", "--out", "x"], 2, "scales.huge: missing"),
         (
@@ -44,6 +48,16 @@ def run(*arguments, **environment):
             + ["--metrics", "{tmp}/m.json", "--seeds", "{tmp}/s.csv"],
             3,
             "holds no trained run; train the row first",
+        ),
+        (
+            ["analyse", "--row", "vit_small", "--runs", "{tmp}", "--shards", "x", "--out", "x"],
+            3,
+            "holds no trained run; train the row first",
+        ),
+        (
+            ["analyse", "--row", "vit_base", "--runs", "{tmp}", "--shards", "x", "--out", "x"],
+            2,
+            "analyses.vit_base: missing",
         ),
         (
             ["train", "--scale", "digits", "--row", "t2t_vit_14", "--shards", "{tmp}/none"]

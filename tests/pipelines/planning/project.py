@@ -31,6 +31,7 @@ ROWS = """rows:
     baseline: null
     paper: null
 derived: {}
+analyses: {}
 """
 NAMES = ["t2t_vit_14", "vit_small", "resnet_50"]
 GRAPH = {
