@@ -41,6 +41,8 @@ def test_first_repro_runs_every_stage_once(made):
     assert metrics["val_images"] > 1000 and 0 < metrics["top1_pct"] < 100
     fine = json.loads(project.read("reports/digits/metrics/t2t_vit_14_384.json"))
     assert (metrics["image_size"], fine["image_size"]) == (32, 48)
+    analysis = json.loads(project.read("reports/digits/analyses/t2t_vit_14/redundancy.json"))
+    assert analysis["base_top1_pct"] > 0 and analysis["removal_images"] == 128
     assert fine["macs_g"] > metrics["macs_g"] and fine["val_images"] == metrics["val_images"]
 
 

@@ -1,0 +1,12 @@
+"""Networks this small gain nothing from a second thread, and lose much beside others."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
