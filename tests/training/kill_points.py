@@ -5,10 +5,12 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from t2t.errors import Preempted
 from t2t.training.run import train_run
@@ -21,6 +23,9 @@ LONGEST_LIFE = 0.5
 def main(shards: Path, folder: Path, kills: int) -> None:
     """Prints, for every death, the signal and what waitpid says of it."""
     torch.set_num_threads(1)
+    # tqdm's own lock is shared by everything that is forked: a child that is killed holding it
+    # would have all later ones wait for ever.
+    tqdm.set_lock(threading.RLock())
     config = changed(short_config(), epochs=40)
     draws = random.Random(0)
     for name in ("imports", "timed"):
