@@ -181,13 +181,14 @@ class Fit:
         }
         images_per_s = steps_per_s * self.recipe.batch_size
         if self.journal is not None:
-            timing = {"images_per_s": images_per_s, "processes": self.ranks.count}
+            timing = {"images_per_s": images_per_s}
             self.journal.append(
                 "epoch",
                 self.state.step,
                 metrics=metrics,
                 timing=timing,
                 device=device_name(self.device),
+                processes=self.ranks.count,
             )
         self.losses.restart()
         self._save()
