@@ -10,7 +10,6 @@ repeats. Prints a Markdown table.
 
 import argparse
 import itertools
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from t2t.data.augment import ErasePolicy, draw_erasing, erase, normalize
 from t2t.data.mixing import MixPolicy, mix_images, plan_mix, soft_targets
 from t2t.data.randaugment import augment_image, draw_ops, fill_colour, parse_policy
 from t2t.data.randaugment_batched import augment_batch
+from t2t.training.devices import device_name
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RAND_AUGMENT = parse_policy("rand-m9-mstd0.5-inc1")
@@ -42,10 +42,9 @@ def main() -> None:
     pixels = _crops(arguments.batch, arguments.image_size)
     on_cpu, on_device = {"RandAugment, Pillow": _by_pillow(pixels)}, _on_device(pixels, device)
     gpu = device.type == "cuda"
-    where = torch.cuda.get_device_name() if gpu else platform.processor() or "CPU"
     print(
-        f"{where}, torch {torch.__version__}, {arguments.image_size} px, batch {arguments.batch}, "
-        f"medians of {arguments.repeats} and ranges\n"
+        f"{device_name(device)}, torch {torch.__version__}, {arguments.image_size} px, "
+        f"batch {arguments.batch}, medians of {arguments.repeats} and ranges\n"
     )
     print("| what | images per core-second |" + gpu * " images per second |")
     print("|---|---:|" + gpu * "---:|")

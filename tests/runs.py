@@ -74,6 +74,22 @@ def shards(tmp_path_factory) -> Path:
     return folder
 
 
+def with_fine_images(shards: Path, folder: Path, count: int) -> Path:
+    """`shards` once more, as links in `folder`, beside `count` validation images of 48 pixels."""
+    for path in shards.glob("*.beton*"):
+        (folder / path.name).symlink_to(path)
+    source = open_prepared(shards / "raw")
+    write_shard(
+        FirstImages(source.split("val"), count),
+        folder / "val_fine.beton",
+        split="val",
+        classes=source.classes,
+        source_fingerprint=source.fingerprint,
+        image_size=48,
+    )
+    return folder
+
+
 def short_config() -> RunConfig:
     """A run of some two seconds: a narrow, shallow T2T-ViT-7, 24 steps."""
     return RunConfig(

@@ -35,7 +35,7 @@ def measured_speeds(
 
     networks: for each row what a run record must say of it: variant, image_size and so on. Of each
     seed the newest run counts, with the median over its epochs but the first (which compiles and
-    fills caches), and of the seeds the median. A journal does not say which machine wrote it.
+    fills caches), and of the seeds the median. Runs count whatever device their journals name.
     """
     newest: dict[tuple[str, int], tuple[int, float]] = {}
     for params, started, speed in _runs(checkpoints):

@@ -5,15 +5,13 @@ import json
 
 import pytest
 
-from t2t.data.shards import write_shard
-from t2t.data.sources import open_prepared
 from t2t.errors import DataError
 from t2t.evaluation.complexity import complexity
 from t2t.evaluation.row import evaluate_row, write_evaluation
 from t2t.models import create
 from t2t.training.config import Parent
 from t2t.training.run import train_run
-from tests.runs import FirstImages, changed, short_config
+from tests.runs import changed, short_config, with_fine_images
 
 pytestmark = pytest.mark.slow
 
@@ -21,19 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def fine_shards(shards, tmp_path_factory):
     """The shards beside fewer validation images, of 48 pixels."""
-    folder = tmp_path_factory.mktemp("fine")
-    for path in shards.glob("*.beton*"):
-        (folder / path.name).symlink_to(path)
-    source = open_prepared(shards / "raw")
-    write_shard(
-        FirstImages(source.split("val"), 50),
-        folder / "val_fine.beton",
-        split="val",
-        classes=source.classes,
-        source_fingerprint=source.fingerprint,
-        image_size=48,
-    )
-    return folder
+    return with_fine_images(shards, tmp_path_factory.mktemp("fine"), 50)
 
 
 @pytest.fixture(scope="module")

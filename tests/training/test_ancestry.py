@@ -7,13 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from t2t.data.shards import write_shard
-from t2t.data.sources import open_prepared, prepare
 from t2t.errors import ConfigError, DataError
 from t2t.training.ancestry import teacher_of
 from t2t.training.config import Parent
 from t2t.training.run import train_run
-from tests.runs import FirstImages, changed
+from tests.runs import changed, with_fine_images
 
 pytestmark = pytest.mark.slow
 
@@ -21,22 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def fine_shards(shards, tmp_path_factory):
     """The shards beside validation images of 48 pixels."""
-    folder = tmp_path_factory.mktemp("fine")
-    for path in shards.iterdir():
-        if path.is_file():
-            (folder / path.name).symlink_to(path)
-    prepare("digits", folder / "raw", split_seed=0, val_fraction=0.2)
-    source = open_prepared(folder / "raw")
-    write_shard(
-        FirstImages(source.split("val"), 60),
-        folder / "val_fine.beton",
-        split="val",
-        classes=source.classes,
-        source_fingerprint=source.fingerprint,
-        image_size=48,
-        crop_pct=1.0,
-    )
-    return folder
+    return with_fine_images(shards, tmp_path_factory.mktemp("fine"), 60)
 
 
 @pytest.fixture(scope="module")
