@@ -3,11 +3,18 @@
 import re
 import sys
 from pathlib import Path
+from typing import get_args
 
 from pipelines.params.analysis import Analysis
 from pipelines.params.reader import NAME_PATTERN, Params
 from pipelines.params.table import DerivedRow, Row, Scale
-from pipelines.params.training import Section, merged_recipe, resolve_recipe, row_seeds
+from pipelines.params.training import (
+    RowModel,
+    Section,
+    merged_recipe,
+    resolve_recipe,
+    row_seeds,
+)
 from t2t.errors import T2TError
 
 SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "analyses")
@@ -37,6 +44,7 @@ def check_params(path: Path) -> Params:
         _check_needs(params, name, row)
         _check_row(params, name, "derived", row)
     _check_analyses(params)
+    _check_twins(params)
     return params
 
 
@@ -109,6 +117,34 @@ def _check_analyses(params: Params) -> None:
         params.part(f"analyses.{name}", Analysis)
 
 
+def _check_twins(params: Params) -> None:
+    """Two rows that are one training at every scale would be trained twice for the same figures."""
+    shared = set.intersection(*(set(twin_rows(params, scale)) for scale in params.tree["scales"]))
+    for first, second in sorted(shared):
+        section = "rows" if second in params.tree["rows"] else "derived"
+        raise params.error(
+            f"{section}.{second}",
+            f"is trained as {first} is, at every scale; a training is one row, whatever its "
+            "title, baseline and paper say",
+        )
+
+
+def twin_rows(params: Params, scale: str) -> list[tuple[str, str]]:
+    """Pairs of rows that are trained alike at a scale: the first such row and a later one."""
+    first: dict[str, str] = {}
+    pairs = []
+    for section in get_args(Section):
+        for name, row in params.tree[section].items():
+            model = params.part(f"{section}.{name}.model", RowModel)
+            recipe = resolve_recipe(params, scale, name, section)
+            ancestry = [row.get(key) for key in ("needs", "role", "phase")]
+            training = repr([model, recipe, ancestry])
+            if training in first:
+                pairs.append((first[training], name))
+            first.setdefault(training, name)
+    return pairs
+
+
 def _backbones() -> list[str]:
     """The files of t2t/models that hold networks, found without importing torch."""
     models = Path(__file__).parent.parent / "t2t" / "models"
@@ -124,6 +160,8 @@ def main() -> int:
         return error.exit_code
     rows = len(params.tree["rows"]) + len(params.tree["derived"])
     print(f"params.yaml: {rows} rows, scale {params.tree['scale']}")
+    for first, second in twin_rows(params, params.tree["scale"]):
+        print(f"Warning: at this scale {second} is trained as {first} is")
     return 0
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from pipelines.check import check_params
 from pipelines.environment import ROOT, project_environment
+from pipelines.freshness import check_freshness
 from pipelines.guard import InputGuard
 from pipelines.mirror import mirrored
 from pipelines.parent import leave_with_parent
@@ -26,6 +27,7 @@ def run_stage(verb: str, arguments: Sequence[str]) -> None:
     if verb not in VERBS:
         raise ConfigError(f"no stage {verb!r}; the stages are {', '.join(VERBS)}")
     check_params(ROOT / "params.yaml")
+    check_freshness(arguments, ROOT)
     guard = _guard_of_dvc_stage()
     stage = importlib.import_module(f"pipelines.stages.{verb}")
     if verb in TRACKED_VERBS:

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 CHUNK_BYTES = 1 << 22
+# The key under which a JSON object carries the SHA-256 of all its other keys.
+SEAL = "content_sha256"
 
 
 def sha256_file(path: Path) -> str:
@@ -16,6 +19,11 @@ def sha256_file(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Hex SHA-256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fsync_path(path: Path) -> None:
@@ -47,8 +55,36 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`content` with its seal, by which a later change of any value is noticed."""
+    return {**content, SEAL: _sha256_of(content)}
+
+
+def is_sealed(content: Mapping[str, Any]) -> bool:
+    """Whether `content`, as read from JSON, is what `sealed` gave."""
+    try:
+        return content.get(SEAL) == _sha256_of(
+            {key: value for key, value in content.items() if key != SEAL}
+        )
+    except ValueError:  # NaN, which is never written
+        return False
+
+
+def _sha256_of(content: Mapping[str, Any]) -> str:
+    return sha256_text(json_text(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` at `path` as UTF-8, atomically; its line ends stay what they are."""
+    partial = partial_path(path)
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        commit(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` at `path` atomically."""
-    partial = partial_path(path)
-    partial.write_text(json_text(value))
-    commit(partial, path)
+    write_text(path, json_text(value))

@@ -10,6 +10,7 @@ from pipelines.raw_roots import raw_roots
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared
 from t2t.data.stored_forms import JpegForm
+from t2t.data.twins import KnownImages
 
 
 def main(argv: Sequence[str]) -> None:
@@ -26,6 +27,7 @@ def main(argv: Sequence[str]) -> None:
     fine_size = params.part(f"scales.{args.scale}.fine.image_size", ImageSize)
     source = open_prepared(args.raw, raw_roots(args.downloads))
     args.out.mkdir(parents=True, exist_ok=True)
+    known: KnownImages = {}
     # Validation images are the paper's view of them, and all of them. Training images are rendered
     # to any size from one shard.
     for name, split, image_size, kept in (
@@ -33,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
         ("val", "val", shards.image_size, TrainShardParams()),
         ("val_fine", "val", fine_size, TrainShardParams()),
     ):
-        write_shard(
+        manifest = write_shard(
             source.split(split),
             args.out / f"{name}.beton",
             split=split,
@@ -43,7 +45,10 @@ def main(argv: Sequence[str]) -> None:
             crop_pct=shards.crop_pct,
             jpeg=_jpeg_form(kept),
             unreadable=kept.unreadable,
+            known=known,
         )
+        for warning in manifest.warnings() if name == split else []:
+            print(f"Warning: {warning}")
 
 
 def _jpeg_form(kept: TrainShardParams) -> JpegForm | None:

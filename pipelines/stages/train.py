@@ -1,15 +1,15 @@
 """train: one row of the table, every seed of the scale, side by side where there is room."""
 
 import argparse
-import csv
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.params.reader import Params
 from pipelines.params.runs import configs_of, run_folder
 from pipelines.provenance import run_tags
+from t2t.files import write_text
+from t2t.training.curves import curves_csv
 from t2t.training.parallel import run_side_by_side, slots
 from t2t.training.run import train_run
 
@@ -43,18 +43,6 @@ def main(argv: Sequence[str]) -> None:
         for config in configs
     ]
     run_side_by_side(jobs, slots(configs[0].cpu_threads))
-    write_curves(args.out, [config.seed for config in configs], args.curves)
-
-
-def write_curves(runs: Path, seeds: Sequence[int], path: Path) -> None:
-    """The learning curves of all seeds as one table, a line per seed and epoch."""
-    lines = [
-        {"seed": seed, **json.loads(line)}
-        for seed in seeds
-        for line in (run_folder(runs, seed) / "metrics.jsonl").read_text().splitlines()
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    runs = {config.seed: run_folder(args.out, config.seed) for config in configs}
+    args.curves.parent.mkdir(parents=True, exist_ok=True)
+    write_text(args.curves, curves_csv(runs))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from t2t.data.encode_pool import Outcome, Refused
 from t2t.data.stored_forms import StoredImage
+from t2t.data.twins import LISTED_TWINS, KnownImages, ShownImages, twins_of
 from t2t.errors import DataError
 
 LISTED_PROBLEMS = 10
@@ -40,6 +41,7 @@ class Intake:
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     num_pixels: int = 0
     moments: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+    shown: ShownImages = field(default_factory=ShownImages)
 
     def __post_init__(self) -> None:
         self.counts = np.zeros(len(self.classes), np.int64)
@@ -62,6 +64,7 @@ class Intake:
         self.counts[label] += 1
         self.num_pixels += image.height * image.width
         self.moments += image.moments
+        self.shown.add(index, image.shown)
         add_sample(self.digest, image.content, label)
         return None if self.problems else outcome
 
@@ -95,14 +98,19 @@ class Intake:
             f"split {self.split!r}: {len(bad)} bad of {self.seen}{remark}: {listed}{more}"
         )
 
-    def facts(self) -> dict[str, Any]:
-        """The manifest's keys that follow from what came."""
+    def facts(self, known: KnownImages) -> dict[str, Any]:
+        """The manifest's keys that follow from what came, and from other splits' images."""
         scale = 255 * self.num_pixels
+        inside, outside = twins_of(self.split, self.shown, known)
         sums, squares = self.moments.tolist()
         return {
             "num_samples": int(self.counts.sum()),
             "counts": tuple(self.counts.tolist()),
             "skipped": tuple(self.skipped),
+            "num_duplicates": len(inside),
+            "duplicates": tuple(inside[:LISTED_TWINS]),
+            "num_leaked": len(outside),
+            "leaked": tuple(outside[:LISTED_TWINS]),
             "channel_mean": tuple(total / scale for total in sums),
             "channel_std": tuple(
                 (square * self.num_pixels - total**2) ** 0.5 / scale

@@ -13,6 +13,7 @@ from t2t.data.intake import Intake, Unreadable, add_sample
 from t2t.data.progress import Progress
 from t2t.data.shard_manifest import MANIFEST_VERSION, ShardManifest, manifest_path
 from t2t.data.stored_forms import Form, JpegForm, RawForm
+from t2t.data.twins import KnownImages
 from t2t.data.types import Split
 from t2t.errors import ConfigError, DataError, EnvironmentProblem
 from t2t.files import commit, partial_path, sha256_file
@@ -31,6 +32,7 @@ def write_shard(
     unreadable: Unreadable = "refuse",
     workers: int | None = None,
     stall_timeout_s: float = 120.0,
+    known: KnownImages | None = None,
 ) -> ShardManifest:
     """Write labelled images as the shard `path` with the manifest `<path>.json`.
 
@@ -43,6 +45,9 @@ def write_shard(
     writes, and a shard of any size takes the memory of some hundred images. Equal samples give
     equal bytes, whatever their number. The file gets its name only after all of it was read back
     and compared.
+
+    Images that show the same, inside the split or in one that `known` holds, are counted and listed
+    in the manifest; the split is added to `known`.
 
     Raises ConfigError for arguments out of range, DataError for images or labels that cannot be
     stored (each named by its index and path) and for a worker that dies or gives nothing for
@@ -63,7 +68,10 @@ def write_shard(
         with contextlib.closing(outcomes):
             _write(outcomes, form, partial, intake)
         _read_back(partial, intake)
-        return _commit_shard(partial, path, given | _facts(form) | intake.facts())
+        known = {} if known is None else known
+        manifest = _commit_shard(partial, path, given | _facts(form) | intake.facts(known))
+        known[split] = intake.shown
+        return manifest
     except OSError as error:
         raise EnvironmentProblem(f"{path}: cannot be written ({error}); nothing is kept") from error
     finally:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from t2t.data.images import fits, shrink, stored_pixels, upright_rgb
+from t2t.data.images import fits, resize_centre_crop, shrink, upright_rgb
+from t2t.data.twins import shown_hash
 from t2t.data.types import Pixels, WriteMode
 from t2t.errors import ConfigError, DataError
 
@@ -25,11 +26,13 @@ class StoredImage:
     """What is stored of an image: `content`, and its size in pixels.
 
     `moments` (2, 3) int64: for R, G, B the sum of its grey levels (0..255), and of their squares.
+    `shown` is the `shown_hash` of the whole image, before anything was cut off or compressed.
     """
 
     content: bytes
     height: int
     width: int
+    shown: int
     moments: NDArray[np.int64] = field(repr=False)
 
 
@@ -54,8 +57,9 @@ class RawForm:
 
     def stored(self, image: Image.Image) -> StoredImage:
         """The image's view as rows of RGB bytes."""
-        pixels = stored_pixels(image, self.image_size, self.crop_pct)
-        return _stored(pixels.tobytes(), pixels)
+        upright = upright_rgb(image)
+        pixels = np.asarray(resize_centre_crop(upright, self.image_size, self.crop_pct))
+        return _stored(pixels.tobytes(), pixels, upright)
 
 
 @dataclass(frozen=True)
@@ -91,13 +95,13 @@ class JpegForm:
             kept = _decoded(own)
             # A damaged file can be read in more than one way.
             if np.array_equal(kept, np.asarray(upright)):
-                return _stored(own, kept)
+                return _stored(own, kept, upright)
         content = _compressed(shrink(upright, self.max_side_px), self.quality)
         if len(content) > self.page_bytes:
             raise DataError(
                 f"{len(content)} bytes as a JPEG, a page holds {self.page_bytes}; set max_side_px"
             )
-        return _stored(content, _decoded(content))
+        return _stored(content, _decoded(content), upright)
 
     def _own_bytes(self, image: Image.Image) -> bytes | None:
         """The file that `image` is read from, where it can be stored as it is."""
@@ -130,9 +134,9 @@ def _decoded(content: bytes) -> Pixels:
     return decode_jpeg(np.frombuffer(content, np.uint8))
 
 
-def _stored(content: bytes, pixels: Pixels) -> StoredImage:
+def _stored(content: bytes, pixels: Pixels, upright: Image.Image) -> StoredImage:
     height, width, _ = pixels.shape
-    return StoredImage(content, height, width, channel_moments(pixels))
+    return StoredImage(content, height, width, shown_hash(upright), channel_moments(pixels))
 
 
 def channel_moments(pixels: Pixels) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """The evaluation of one row of the table: all its seeds, and its network's cost."""
 
 import csv
-import json
+import io
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 
 from t2t.errors import DataError
 from t2t.evaluation.complexity import Complexity, complexity
-from t2t.files import write_json
+from t2t.files import sealed, sha256_text, write_json, write_text
 from t2t.training.config import network_of
+from t2t.training.curves import curves_csv
+from t2t.training.finished import finished_runs
 from t2t.training.inputs import validation_loader
 from t2t.training.validate import Score, validate
 
@@ -31,12 +33,16 @@ CSV_FIELDS = (
 
 @dataclass(frozen=True)
 class RowEvaluation:
-    """Scores per seed, of the averaged weights (`ema`) and the last ones (`raw`)."""
+    """Scores per seed, of the averaged weights (`ema`) and the last ones (`raw`).
+
+    `curves_sha256` is that of the learning curves which the same runs give (`curves_csv`).
+    """
 
     configs: tuple[Mapping[str, Any], ...]
     ema: tuple[Score, ...]
     raw: tuple[Score, ...]
     cost: Complexity
+    curves_sha256: str
 
     def metrics_per_seed(self) -> list[dict[str, float]]:
         """One flat set of figures per seed, the network's cost among them."""
@@ -82,16 +88,15 @@ class RowEvaluation:
 def evaluate_row(runs: Path, shards: Path) -> RowEvaluation:
     """Scores every `seed_*` run in the folder `runs` on its validation shard in `shards`.
 
-    Raises DataError where there is no run, or where a run was trained on other shards.
+    Raises DataError where there is no run, or where a run was trained on other shards or is not of
+    the row; CheckpointError where a run's files are not what training wrote.
     """
-    folders = sorted(runs.glob("seed_*"), key=lambda path: int(path.name.removeprefix("seed_")))
-    if not folders:
-        raise DataError(f"{runs}: holds no trained run; train the row first")
-    configs = [json.loads((folder / "config.json").read_text()) for folder in folders]
+    finished = finished_runs(runs)
+    configs = [run.config for run in finished]
     loader = validation_loader(shards, configs[0]["val_shard"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ema, raw = [], []
-    for folder, config in zip(folders, configs, strict=True):
+    for folder, config in finished:
         if config["shards"]["val"] != loader.manifest.sha256:
             raise DataError(
                 f"{folder}: trained beside another validation shard than {shards} holds"
@@ -103,17 +108,32 @@ def evaluate_row(runs: Path, shards: Path) -> RowEvaluation:
             model.load_state_dict(load_file(folder / f"{name}.safetensors"))
             scores.append(validate(model, loader, device, *statistics_))
     cost = complexity(network_of(configs[0]), configs[0]["image_size"])
-    return RowEvaluation(tuple(configs), tuple(ema), tuple(raw), cost)
+    curves = curves_csv({run.config["seed"]: run.folder for run in finished})
+    return RowEvaluation(tuple(configs), tuple(ema), tuple(raw), cost, sha256_text(curves))
 
 
 def write_evaluation(evaluation: RowEvaluation, metrics: Path, seeds: Path) -> None:
-    """Writes the summary (JSON) and a table with a line per seed (CSV)."""
+    """Writes the summary (JSON) and a table with a line per seed (CSV).
+
+    The summary is sealed and says which table and which learning curves belong to it, so that a
+    report notices files of another run.
+    """
     metrics.parent.mkdir(parents=True, exist_ok=True)
     seeds.parent.mkdir(parents=True, exist_ok=True)
-    with open(seeds, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(CSV_FIELDS)
-        for config, figures in zip(evaluation.configs, evaluation.metrics_per_seed(), strict=True):
-            line = {**figures, "seed": config["seed"], "digest": config["digest"]}
-            writer.writerow([line[field] for field in CSV_FIELDS])
-    write_json(metrics, evaluation.summary())
+    table = _seeds_csv(evaluation)
+    write_text(seeds, table)
+    companions = {
+        "evaluations_sha256": sha256_text(table),
+        "curves_sha256": evaluation.curves_sha256,
+    }
+    write_json(metrics, sealed(evaluation.summary() | companions))
+
+
+def _seeds_csv(evaluation: RowEvaluation) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_FIELDS)
+    for config, figures in zip(evaluation.configs, evaluation.metrics_per_seed(), strict=True):
+        line = {**figures, "seed": config["seed"], "digest": config["digest"]}
+        writer.writerow([line[field] for field in CSV_FIELDS])
+    return stream.getvalue()

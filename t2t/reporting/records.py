@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from t2t.errors import DataError
+from t2t.files import SEAL, is_sealed, sha256_file
 
 # Evaluation may round what it writes; a larger difference means that two files disagree.
 _ROUNDING_PCT = 0.01
@@ -45,6 +46,8 @@ class RowMetrics(_Record):
     image_size: Count
     num_classes: Count
     val_images: Count
+    evaluations_sha256: str
+    curves_sha256: str
 
 
 class SeedResult(_Record):
@@ -89,8 +92,8 @@ def read_result(
 ) -> RowResult:
     """Read one row's three files and hold them against each other.
 
-    Raises DataError, naming file and key, where one is missing, damaged, of another row or
-    scale, or contradicts another.
+    Raises DataError, naming file and key, where one is missing, damaged, of another row, scale or
+    run, or contradicts another.
     """
     metrics = _read_metrics(metrics_file)
     for key, found, expected in (("row", metrics.row, row), ("scale", metrics.scale, scale)):
@@ -106,6 +109,9 @@ def read_result(
     _check_summary(metrics_file, metrics, seeds, evaluations_file)
     curve = _read_csv(curves_file, CurvePoint)
     _unique(curves_file, "seed, epoch", [(point.seed, point.epoch) for point in curve])
+    _check_seal(metrics_file)
+    _check_companion(metrics_file, evaluations_file, metrics.evaluations_sha256)
+    _check_companion(metrics_file, curves_file, metrics.curves_sha256)
     return RowResult(metrics, seeds, curve)
 
 
@@ -115,6 +121,21 @@ def _read_metrics(path: Path) -> RowMetrics:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path}: not JSON: {error}") from error
     return _validated(RowMetrics, content, str(path))
+
+
+def _check_seal(path: Path) -> None:
+    if not is_sealed(json.loads(path.read_text(encoding="utf-8"))):
+        raise DataError(
+            f"{path}: {SEAL}: is not that of its figures, one was changed; evaluate the row again"
+        )
+
+
+def _check_companion(metrics_file: Path, path: Path, sha256: str) -> None:
+    if sha256_file(path) != sha256:
+        raise DataError(
+            f"{path}: not the file that {metrics_file} was written beside, one of the two is an "
+            "older run's or was changed; evaluate the row again"
+        )
 
 
 def _read_csv(path: Path, record: type[RecordT]) -> tuple[RecordT, ...]:

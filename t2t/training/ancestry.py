@@ -16,7 +16,7 @@ def take_over(model: nn.Module, parent: Parent | None) -> None:
     """Gives `model` its parent's averaged weights, positions resized to its images.
 
     Nothing happens without a parent, or where that is a teacher. Raises CheckpointError for
-    weights that do not fit.
+    weights that do not fit, or are not what its training wrote.
     """
     if parent is not None and parent.role == "weights":
         load_released(model, parent.weights)

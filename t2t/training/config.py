@@ -12,6 +12,7 @@ from torch import nn
 from t2t.errors import DataError
 from t2t.models import create
 from t2t.training.recipe import Recipe
+from t2t.training.workspace import check_run
 
 TRAIN_SHARD, VAL_SHARD, FINE_VAL_SHARD = "train.beton", "val.beton", "val_fine.beton"
 
@@ -27,12 +28,16 @@ class Parent:
     role: Literal["weights", "teacher"]
 
     def config(self) -> dict[str, Any]:
-        """Its config.json. Raises DataError where that cannot be read."""
+        """Its config.json.
+
+        Raises DataError where there is no run, CheckpointError where its files are not what
+        training wrote.
+        """
         path = self.run / "config.json"
-        try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: unreadable ({error}); train that row first") from None
+        if not path.is_file():
+            raise DataError(f"{path}: missing; train that row first")
+        check_run(self.run)
+        return json.loads(path.read_text())
 
     @property
     def weights(self) -> Path:

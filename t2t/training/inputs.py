@@ -1,17 +1,20 @@
 """The data of a run, as its recipe asks for it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from t2t.data.augment import IMAGENET_MEAN, IMAGENET_STD, ErasePolicy
+from t2t.data.beton import REMEDY
 from t2t.data.crops import CropPolicy
 from t2t.data.loader import ShardLoader
 from t2t.data.mixing import MixPolicy
 from t2t.data.randaugment import RandAugmentPolicy, fill_colour, parse_policy
 from t2t.data.shard_manifest import ShardManifest
+from t2t.errors import DataError
 from t2t.training.config import TRAIN_SHARD, VAL_SHARD, RunConfig
 from t2t.training.recipe import Recipe
 from t2t.training.step import Preparation
@@ -30,6 +33,7 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
     """The training and validation shards of `config`, and what is done to a training batch.
 
     RandAugment is Pillow's, image by image in the loader, on a CPU, and the batch's on a GPU.
+    Raises DataError for shards that are damaged, or not the two splits of one set.
     """
     recipe = config.recipe
     augment = None if recipe.rand_augment == "none" else parse_policy(recipe.rand_augment)
@@ -47,6 +51,7 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
         workers=_workers(device),
     )
     val = validation_loader(shards, config.val_shard, _workers(device))
+    _check_match(train, val)
     return Inputs(train, val, _preparation(recipe, augment, train.manifest))
 
 
@@ -62,6 +67,35 @@ def validation_loader(shards: Path, name: str = VAL_SHARD, workers: int = 2) -> 
         drop_last=False,
         workers=workers,
     )
+
+
+def _check_match(train: ShardLoader, val: ShardLoader) -> None:
+    """Raises DataError for shards that are not the two splits of one set.
+
+    Labels are positions in a shard's own list of classes: in two orders, accuracy would be chance.
+    """
+    for loader, split in ((train, "train"), (val, "val")):
+        if loader.manifest.split != split:
+            raise DataError(
+                f"{loader.path}: holds the split {loader.manifest.split!r}, expected {split!r}; "
+                f"{REMEDY}"
+            )
+    for what in ("classes", "source_fingerprint"):
+        ours, theirs = getattr(train.manifest, what), getattr(val.manifest, what)
+        if ours != theirs:
+            raise DataError(
+                f"{train.path} and {val.path}: {what} differ ({_first_difference(ours, theirs)}), "
+                f"so they are not of one data set; {REMEDY}"
+            )
+
+
+def _first_difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    if isinstance(ours, str):
+        return f"{ours[:12]}... and {theirs[:12]}..."
+    if len(ours) != len(theirs):
+        return f"{len(ours)} and {len(theirs)}"
+    label = next(i for i, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1])
+    return f"label {label} is {ours[label]!r} and {theirs[label]!r}"
 
 
 def _preparation(

@@ -21,9 +21,11 @@ from t2t.errors import CheckpointError, EnvironmentProblem
 from t2t.files import fsync_path, sha256_file, write_json
 
 RESULT = "result"
+RUN_FILES = frozenset({"config.json", "ema.safetensors", "raw.safetensors", "metrics.jsonl"})
 # Whoever only looks whether a run is under way holds its lock for a moment.
 LOCK_PATIENCE_S = 1.0
-_SEAL = "seal.json"
+# Of each file of a finished run the SHA-256; it goes wherever these files go.
+RUN_SEAL = "seal.json"
 
 
 def run_digest(
@@ -71,7 +73,7 @@ def _locked_within(stream: TextIO, patience_s: float) -> bool:
 def seal_result(folder: Path, partial: Path) -> None:
     """Makes the finished files in `partial` the result of the run in `folder`."""
     hashes = {path.name: sha256_file(path) for path in sorted(partial.iterdir())}
-    write_json(partial / _SEAL, hashes)
+    write_json(partial / RUN_SEAL, hashes)
     for path in partial.iterdir():
         fsync_path(path)
     shutil.rmtree(folder / RESULT, ignore_errors=True)
@@ -81,14 +83,30 @@ def seal_result(folder: Path, partial: Path) -> None:
 
 def is_finished(folder: Path) -> bool:
     """Whether the run in `folder` has a result."""
-    return (folder / RESULT / _SEAL).is_file()
+    return (folder / RESULT / RUN_SEAL).is_file()
 
 
 def publish_result(folder: Path, out: Path) -> None:
     """Copies a finished run's files to `out`. Raises CheckpointError for a damaged one."""
+    names = check_run(folder / RESULT, f"delete {folder} to train this run again")
     out.mkdir(parents=True, exist_ok=True)
-    for name, digest in json.loads((folder / RESULT / _SEAL).read_text()).items():
-        source = folder / RESULT / name
-        if not source.is_file() or sha256_file(source) != digest:
-            raise CheckpointError(f"{source}: damaged; delete {folder} to train this run again")
-        shutil.copyfile(source, out / name)
+    for name in (*names, RUN_SEAL):
+        shutil.copyfile(folder / RESULT / name, out / name)
+
+
+def check_run(run: Path, remedy: str = "train that row again") -> tuple[str, ...]:
+    """Compares a finished run's files, wherever they were put, with its seal; returns their names.
+
+    Raises CheckpointError, ending in `remedy`, for a file that is missing or not what training
+    wrote: damaged, or another run's.
+    """
+    path = run / RUN_SEAL
+    try:
+        hashes = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: unreadable ({error}); {remedy}") from None
+    for name in sorted(RUN_FILES | hashes.keys()):
+        file = run / name
+        if not file.is_file() or name not in hashes or sha256_file(file) != hashes[name]:
+            raise CheckpointError(f"{file}: damaged, it is not what {path} says; {remedy}")
+    return tuple(hashes)

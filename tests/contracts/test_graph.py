@@ -141,8 +141,8 @@ def test_params_cover_reads(name, row, monkeypatch, tmp_path):
     work = {
         "prepare": ["prepare"],
         "shard": ["open_prepared", "write_shard"],
-        "train": ["run_side_by_side", "write_curves"],
         "analyse": ["analyse_row"],
+        "train": ["run_side_by_side", "curves_csv", "write_text"],
         "report": ["write_report"],
     }[verb]
     calls = []
@@ -173,6 +173,9 @@ class Stub:
         return {}
 
     def split(self, name):
+        return []
+
+    def warnings(self):
         return []
 
 

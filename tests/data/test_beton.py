@@ -11,6 +11,7 @@ from t2t.data.beton import ALLOCATION, HEADER, RECORD, RECORDS_AT, BetonFile
 from t2t.data.shard_manifest import load_manifest, manifest_path
 from t2t.data.verify import verify_shard
 from t2t.errors import DataError
+from t2t.files import SEAL, sealed
 
 COUNTS = {"raw": 53, "jpg": 40}
 
@@ -145,7 +146,7 @@ def test_it_closes_its_file(noise_shard):
 @pytest.mark.parametrize(
     ("kind", "change", "message"),
     [
-        ("raw", {"format_version": 1}, "format_version 1, expected 2"),
+        ("raw", {"format_version": 1}, "format_version 1, expected 3"),
         ("raw", {"sha256": "0" * 64}, "damaged, SHA-256"),
         ("raw", {"num_samples": 54}, "counts do not match"),
         (
@@ -175,8 +176,18 @@ def test_it_closes_its_file(noise_shard):
 def test_a_wrong_manifest_is_told_apart(copied, kind, change, message):
     path = copied(kind)
     manifest = json.loads(manifest_path(path).read_text())
-    manifest_path(path).write_text(json.dumps(manifest | change))
+    del manifest[SEAL]
+    manifest_path(path).write_text(json.dumps(sealed(manifest | change)))
     with pytest.raises(DataError, match=message):
+        verify_shard(path)
+
+
+@pytest.mark.parametrize("change", [{"channel_mean": [0.5, 0.5, 0.5]}, {"classes": ["b", "a"]}])
+def test_a_manifest_changed_by_hand_is_refused(copied, change):
+    path = copied()
+    manifest = json.loads(manifest_path(path).read_text())
+    manifest_path(path).write_text(json.dumps(manifest | change))
+    with pytest.raises(DataError, match="copy.beton.json: changed since it was written"):
         verify_shard(path)
 
 

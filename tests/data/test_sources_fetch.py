@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 
+from t2t.data.sources import unpack as unpack_module
 from t2t.data.sources.fetch import Remote, obtain_file, obtain_folder
 from t2t.data.sources.roots import Roots
 from t2t.data.sources.unpack import unpack
@@ -232,6 +233,21 @@ def test_a_zip_writes_nothing_outside(tmp_path, name, mode):
     with pytest.raises(DataError, match="refused"):
         unpack(archive, tmp_path / "deep" / "set")
     assert names(tmp_path) == ["deep", "pack.zip"]
+
+
+@pytest.mark.parametrize("suffix", [".tgz", ".zip"])
+def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(unpack_module, "ALWAYS_ALLOWED_BYTES", 1 << 20)
+    members = [(f"a/{number}.png", bytes(1 << 19)) for number in range(8)]
+    archive = tmp_path / f"pack{suffix}"
+    archive.write_bytes(tar_bytes(members, compressed=True))
+    if suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            for name, content in members:
+                file.writestr(name, content)
+    with pytest.raises(DataError, match=f"pack{suffix}: refused: it unpacks to more than 1,048,5"):
+        unpack(archive, tmp_path / "set")
+    assert names(tmp_path) == [archive.name]
 
 
 def test_set_user_id_is_not_kept(tmp_path):

@@ -1,13 +1,15 @@
 """Made-up results in the real formats: the rows of Table 7 and a table of any size."""
 
 import csv
-import json
 import math
 import random
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from t2t.files import SEAL, sealed, sha256_file, write_json
 from t2t.reporting.collect import PaperFigures, Report, RowInfo, ScaleInfo, collect
 
 DIGITS = ScaleInfo("digits", "1,797 grey digits of 8 x 8 pixels, shrunken networks", False)
@@ -119,7 +121,17 @@ def _write_row(results: Results, row: str, number: int, seeds: int, epochs: int)
         "num_classes": 10,
         "val_images": 360,
     }
-    (results.metrics_dir / f"{row}.json").write_text(json.dumps(metrics))
+    write_metrics(results, row, metrics)
+
+
+def write_metrics(results: Results, row: str, metrics: Mapping[str, Any]) -> None:
+    """Write a row's metrics, sealed with its two tables as they are."""
+    companions = {
+        "evaluations_sha256": sha256_file(results.evaluations_dir / f"{row}.csv"),
+        "curves_sha256": sha256_file(results.curves_dir / f"{row}.csv"),
+    }
+    content = {key: value for key, value in metrics.items() if key != SEAL}
+    write_json(results.metrics_dir / f"{row}.json", sealed(content | companions))
 
 
 def write_csv(path: Path, names: str, lines: list[list]) -> None:

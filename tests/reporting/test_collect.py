@@ -10,7 +10,7 @@ from scipy import stats
 from t2t.errors import ConfigError, DataError
 from t2t.reporting.collect import Ancestor, PaperFigures, RowInfo
 from t2t.reporting.compare import paired_delta
-from tests.reporting.synthetic import NOT_RUN, table_7, write_results
+from tests.reporting.synthetic import NOT_RUN, table_7, write_metrics, write_results
 
 ROW = "t2t_vit_14"
 
@@ -210,6 +210,8 @@ def test_epochs_without_validation_are_allowed(results):
     lines = path.read_text().splitlines()
     lines[1] = ",".join([*lines[1].split(",")[:5], "", "", ""])
     path.write_text("\n".join(lines))
+    metrics = json.loads((results.metrics_dir / f"{ROW}.json").read_text())
+    write_metrics(results, ROW, metrics)
     row = next(row for row in results.collect().rows if row.id == ROW)
     assert row.result is not None
     assert row.result.curve[0].val_top1_pct is None

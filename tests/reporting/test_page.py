@@ -16,7 +16,7 @@ import pytest
 from t2t.errors import DataError
 from t2t.reporting.collect import Ancestor, PaperFigures, Report, RowInfo
 from t2t.reporting.page import render_page, write_report
-from tests.reporting.synthetic import DIGITS, many_rows, table_7, write_results
+from tests.reporting.synthetic import DIGITS, many_rows, table_7, write_metrics, write_results
 
 NAMES = {"table.md", "table.csv", "table.tex", "index.html"}
 
@@ -111,7 +111,8 @@ def test_details_name_the_row_that_another_starts_from(results, role, said):
 
 def test_caption_names_rows_at_images_of_another_size(results):
     path = results.metrics_dir / "t2t_vit_c_14.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_size": 48}))
+    metrics = json.loads(path.read_text()) | {"image_size": 48}
+    write_metrics(results, "t2t_vit_c_14", metrics)
     text = Page(render_page(results.collect())).text
     assert "Ours: 32 × 32 pixels; 48 × 48: T2T-ViT_c-14; 10 classes" in text
 

@@ -72,7 +72,7 @@ def test_two_teachers_or_one_of_other_classes_are_refused(config, parent):
 
 def test_a_parent_that_was_not_trained_is_named(config, shards, tmp_path):
     orphan = dataclasses.replace(config, parent=Parent(tmp_path / "none", "weights"))
-    with pytest.raises(DataError, match=r"none/config\.json: unreadable .*train that row first"):
+    with pytest.raises(DataError, match=r"none/config\.json: missing; train that row first"):
         train_run(orphan, shards, tmp_path / "work", tmp_path / "out", {})
 
 

@@ -18,11 +18,11 @@ from t2t.training import loop as loop_module
 from t2t.training.journal import read_journal
 from t2t.training.record import JOURNAL
 from t2t.training.run import train_run
-from t2t.training.workspace import RESULT
+from t2t.training.workspace import RESULT, RUN_FILES, RUN_SEAL
 from tests.runs import changed
 
 pytestmark = pytest.mark.slow
-FILES = {"config.json", "ema.safetensors", "metrics.jsonl", "raw.safetensors"}
+FILES = {*RUN_FILES, RUN_SEAL}
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -16,6 +16,9 @@ from t2t.files import CHUNK_BYTES, partial_path
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 ARCHIVE_SUFFIXES = (*TAR_SUFFIXES, ".zip")
 TAR_END = bytes(2 * tarfile.BLOCKSIZE)
+# Photographs hardly shrink, and plain bitmaps to a tenth. Deflate itself can reach a thousandth.
+MOST_GROWTH = 100
+ALWAYS_ALLOWED_BYTES = 1 << 30
 DAMAGE = (
     *(tarfile.ReadError, tarfile.HeaderError, tarfile.StreamError),
     *(gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError),
@@ -31,7 +34,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a .tar, .tar.gz, .tgz or .zip as `folder`, which must not be there yet.
 
     Where the archive holds a single folder, that one becomes `folder`. Only plain files and
-    folders are taken, and none that would land outside.
+    folders are taken, none that would land outside, and not more than MOST_GROWTH times what the
+    archive has (or 1 GB).
 
     Raises DataError for an archive that is cut, damaged or of another kind, and for a member that
     is refused, EnvironmentProblem where it cannot be written; nothing is left then.
@@ -57,17 +61,37 @@ def unpack(archive: Path, folder: Path) -> None:
 def _extract(archive: Path, folder: Path) -> None:
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as file:
+            budget = _Budget(archive)
             for member in file.infolist():
                 _check_zip_member(member)
+                budget.take(member.file_size)
             file.extractall(folder)
     elif archive.name.endswith(TAR_SUFFIXES):
         _check_tar_end(archive)
         with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as file:
-            file.extractall(folder, filter=_plain_member)
+            budget = _Budget(archive)
+
+            def checked(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+                budget.take(member.size)
+                return _plain_member(member, path)
+
+            file.extractall(folder, filter=checked)
             while stream.read(CHUNK_BYTES):  # gzip compares its checksum at the very end
                 pass
     else:
         raise DataError(f"{archive}: not one of {', '.join(ARCHIVE_SUFFIXES)}")
+
+
+class _Budget:
+    """The bytes that an archive's members may still have. Raises where they are too many."""
+
+    def __init__(self, archive: Path) -> None:
+        self.left = self.all = max(ALWAYS_ALLOWED_BYTES, MOST_GROWTH * archive.stat().st_size)
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise _Refused(f"it unpacks to more than {self.all:,} bytes, as no set of images does")
 
 
 def _stream(archive: Path) -> BinaryIO:

@@ -1,0 +1,21 @@
+"""The learning curves of a row: a line for each seed and epoch."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def curves_csv(runs: Mapping[int, Path]) -> str:
+    """The metrics.jsonl of finished runs, by seed, as one table in CSV."""
+    lines = [
+        {"seed": seed, **json.loads(line)}
+        for seed, run in runs.items()
+        for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
