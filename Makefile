@@ -1,7 +1,7 @@
 # Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
 in := .venv/bin/python -m pipelines.environment
 
-.PHONY: help setup plan repro test check ui track readme lock
+.PHONY: help setup plan repro test faults check ui track readme lock
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -18,6 +18,9 @@ plan: setup  ## what make repro would run, and for how long
 
 test: setup  ## every test
 	$(in) pytest
+
+faults: setup  ## break everything on purpose, put the counts into reports/faults.md
+	$(in) pytest -m faults --all-faults
 
 gpu-checks: setup  ## the tests that need a CUDA device
 	$(in) pytest -m gpu

@@ -5,6 +5,7 @@ import sys
 
 from pipelines.environment import ROOT, project_environment
 from pipelines.mirror import CHECKPOINTS
+from t2t.tracking.delivery import public_uri
 from t2t.tracking.follow import Mirror
 
 
@@ -15,9 +16,9 @@ def main() -> int:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     mirror = Mirror(CHECKPOINTS, uri, patient=True)
     if not mirror.deliver():
-        print(f"{uri} cannot be reached: {mirror.problem}", file=sys.stderr)
+        print(f"{public_uri(uri)} has not got everything: {mirror.problem}", file=sys.stderr)
         return 4
-    print(f"{uri} has every run: {len(mirror.workspaces())}")
+    print(f"{public_uri(uri)} has every run: {len(mirror.workspaces())}")
     return 0
 
 

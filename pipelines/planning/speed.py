@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from t2t.errors import DataError
 from t2t.training.journal import read_journal
 from t2t.training.record import JOURNAL, RUN_RECORD
 
@@ -62,7 +63,7 @@ def _runs(checkpoints: Path) -> Iterator[tuple[dict[str, Any], int, float]]:
             ]
             if speeds:
                 yield known["params"], known["start_ms"], statistics.median(speeds[1:] or speeds)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (DataError, OSError, ValueError, KeyError, TypeError):
             continue  # a damaged record is no measurement, and no reason not to plan
 
 

@@ -5,13 +5,14 @@ comes next, once: a run is found again by its digest, and a point carries the ti
 """
 
 import json
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from t2t.files import write_json
+from t2t.files import SEAL, is_sealed, sealed, write_json
 from t2t.training.journal import read_journal
-from t2t.training.record import EVALUATION, JOURNAL, RUN_RECORD
+from t2t.training.record import EVALUATION, JOURNAL, read_run_record
 from t2t.training.workspace import RESULT, is_finished
 
 SYSTEM_JOURNAL = "system.jsonl"
@@ -25,9 +26,8 @@ class Delivery:
         self.folder = folder
         self.uri = tracking_uri
         self._ledger_path = folder / "mirror.json"
-        ledger = json.loads(self._ledger_path.read_text()) if self._ledger_path.exists() else {}
-        self._ledger = ledger
-        self._done: dict[str, Any] = ledger.setdefault(tracking_uri, {})
+        self._ledger = _ledger_at(self._ledger_path)
+        self._done: dict[str, Any] = self._ledger.setdefault(public_uri(tracking_uri), {})
 
     def owed(self) -> list[tuple[str, list[dict[str, Any]]]]:
         """Journals with the events that were not delivered yet."""
@@ -66,7 +66,7 @@ class Delivery:
     def _run_id(self, client: Any) -> str:
         if "run_id" in self._done:
             return self._done["run_id"]
-        record = json.loads((self.folder / RUN_RECORD).read_text())
+        record = read_run_record(self.folder)
         experiment_id = _experiment_id(client, record["experiment"])
         digest = record["tags"]["digest"]
         known = client.search_runs([experiment_id], f"tags.digest = '{digest}'", max_results=1)
@@ -88,7 +88,22 @@ class Delivery:
 
     def _note(self, key: str, value: Any) -> None:
         self._done[key] = value
-        write_json(self._ledger_path, self._ledger)
+        write_json(self._ledger_path, sealed(self._ledger))
+
+
+def public_uri(uri: str) -> str:
+    """`uri` without the user and password that it may hold, as it may be written down and shown."""
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
+def _ledger_at(path: Path) -> dict[str, Any]:
+    """What was delivered, by server. A damaged ledger is as good as none: nothing is doubled."""
+    try:
+        ledger = json.loads(path.read_text())
+        sound = is_sealed(ledger)
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return {key: value for key, value in ledger.items() if key != SEAL} if sound else {}
 
 
 def _experiment_id(client: Any, name: str) -> str:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from t2t.tracking.delivery import Delivery
+from t2t.errors import DataError
+from t2t.tracking.delivery import Delivery, public_uri
 from t2t.tracking.system import SystemSampler
 from t2t.training.record import RUN_RECORD
 
@@ -56,6 +57,7 @@ class Mirror:
         """One pass over all workspaces; False where something is still owed."""
         if time.monotonic() < self._retry_at:
             return False
+        damaged = None
         for folder in self.workspaces():
             with _only_mirror(folder, self._patient) as ours:
                 if not ours:
@@ -64,12 +66,19 @@ class Mirror:
                     delivery = Delivery(folder, self.uri)
                     if delivery.is_owed():
                         delivery.deliver()
+                except DataError as error:  # this run's trouble, and no other's
+                    damaged = str(error)
                 except Exception as error:  # a tracker's trouble, whatever it is, is not ours
-                    self.problem = f"{type(error).__name__}: {error}".splitlines()[0]
+                    self.problem = self._told(error)
                     self._retry_at = time.monotonic() + RETRY_AFTER_S
                     return False
-        self.problem = None
-        return True
+        self.problem = damaged
+        return damaged is None
+
+    def _told(self, error: Exception) -> str:
+        """The first line of an error, without what the address holds of secrets."""
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        return line.replace(self.uri, public_uri(self.uri))
 
 
 def _under_way(folder: Path) -> bool:
@@ -90,7 +99,7 @@ def follow(root: Path, tracking_uri: str) -> None:
         sampler.sample([folder for folder in mirror.workspaces() if _under_way(folder)])
         mirror.deliver()
     if not mirror.deliver():
-        print(f"MLflow at {tracking_uri} has not got everything yet: {mirror.problem}")
+        print(f"MLflow at {public_uri(tracking_uri)} has not got everything yet: {mirror.problem}")
 
 
 def main() -> None:

@@ -2,17 +2,21 @@
 
 A line is appended, flushed and never changed. A line torn by a kill is cut off at the next start;
 a step that is run again after a resume is not written again, so every step stands there once,
-with the time at which it was first reached.
+with the time at which it was first reached. Each line ends in a checksum of itself.
 """
 
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from t2t.errors import DataError
 from t2t.files import fsync_path
+
+_CHECKSUM = "crc32"
 
 
 class Journal:
@@ -30,7 +34,7 @@ class Journal:
             return
         event = {"kind": kind, "step": step, "time_ms": time.time_ns() // 1_000_000, **content}
         with open(self.path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(event, allow_nan=True) + "\n")
+            stream.write(json.dumps({**event, _CHECKSUM: _checksum(event)}) + "\n")
         self._seen.add((kind, step))
 
     def sync(self) -> None:
@@ -40,13 +44,34 @@ class Journal:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole events in a journal, in order; a torn last line is left out."""
+    """The whole events in a journal, in order; a torn last line is left out.
+
+    Raises DataError naming a line that is not as it was written.
+    """
     if not path.exists():
         return
-    with open(path, encoding="utf-8") as stream:
-        for line in stream:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.endswith(b"\n"):
+                event = _event_of(line)
+                if event is None:
+                    raise DataError(f"{path}: line {number} is damaged; delete {path.parent}")
+                yield event
+
+
+def _event_of(line: bytes) -> dict[str, Any] | None:
+    """The event that a line holds, None for a damaged one. Journals once had no checksums."""
+    try:
+        event = json.loads(line)
+        written = event.pop(_CHECKSUM, None)
+        sound = {"kind", "step", "time_ms"} <= event.keys()
+    except (ValueError, AttributeError, TypeError):
+        return None
+    return event if sound and written in (None, _checksum(event)) else None
+
+
+def _checksum(event: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(event).encode())
 
 
 def _cut_torn_line(path: Path) -> None:

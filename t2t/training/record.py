@@ -1,11 +1,13 @@
 """What a run leaves in its workspace for trackers: who it is, and its journal."""
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from t2t.files import write_json
+from t2t.errors import DataError
+from t2t.files import is_sealed, sealed, write_json
 from t2t.training.config import TRAIN_SHARD
 from t2t.training.journal import Journal, read_journal
 from t2t.training.workspace import workspace_of
@@ -59,7 +61,20 @@ def record_run(
             )
         },
     }
-    write_json(path, record)
+    write_json(path, sealed(record))
+
+
+def read_run_record(folder: Path) -> dict[str, Any]:
+    """What `record_run` left in the workspace `folder`. Raises DataError for a damaged file."""
+    path = folder / RUN_RECORD
+    try:
+        record = json.loads(path.read_text())
+        sound = is_sealed(record)
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: unreadable ({error}); delete {folder}") from None
+    if not sound:
+        raise DataError(f"{path}: changed since it was written; delete {folder}")
+    return record
 
 
 def record_evaluation(
