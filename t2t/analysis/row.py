@@ -1,7 +1,6 @@
 """The analysis of one row of the table: head redundancy of all its seeds, pictures of the first."""
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +15,9 @@ from t2t.analysis.look import Look, look_inside
 from t2t.analysis.redundancy import Redundancy, compare_heads
 from t2t.analysis.removal import remove_each_head
 from t2t.analysis.sample import ValidationSample
-from t2t.errors import DataError
 from t2t.files import write_json
 from t2t.training.config import network_of
+from t2t.training.finished import finished_runs
 
 REDUNDANCY = "redundancy.json"
 _PICTURED = 3
@@ -41,13 +40,15 @@ def analyse_row(
 
     Raises:
         DataError: there is no run, or one was trained beside another validation shard.
+        CheckpointError: a run's files are not what training wrote.
         ConfigError: the network has no heads to compare.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folders, configs = _read_runs(runs)
+    finished = finished_runs(runs)
+    configs = [run.config for run in finished]
     sample = ValidationSample(shards, configs[0], device)
     pictured, look, seeds = sample.pictured(_PICTURED), None, []
-    for folder, config in zip(folders, configs, strict=True):
+    for folder, config in finished:
         sample.expect_shard_of(folder, config)
         torch.set_num_threads(config["cpu_threads"])
         model = network_of(config).to(device)
@@ -69,14 +70,6 @@ def analyse_row(
     write_gallery(cast(Look, look), pictured.permute(0, 2, 3, 1).numpy(), out, content["row"])
     write_json(out / REDUNDANCY, content)
     return content
-
-
-def _read_runs(runs: Path) -> tuple[list[Path], list[dict[str, Any]]]:
-    """The folders of the runs in `runs`, the lowest seed first, and what config.json says there."""
-    folders = sorted(runs.glob("seed_*"), key=lambda path: int(path.name.removeprefix("seed_")))
-    if not folders:
-        raise DataError(f"{runs}: holds no trained run; train the row first")
-    return folders, [json.loads((folder / "config.json").read_text()) for folder in folders]
 
 
 def summary(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

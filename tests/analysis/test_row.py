@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 from t2t.analysis.row import analyse_row, summary
 from t2t.analysis.sample import ValidationSample
 from t2t.errors import DataError
+from t2t.files import sha256_file, write_json
 from t2t.training.config import network_of
 from t2t.training.inputs import validation_loader
 from t2t.training.run import train_run
+from t2t.training.workspace import RUN_SEAL
 from tests.runs import changed, short_config
 
 CPU = torch.device("cpu")
@@ -118,6 +120,8 @@ def test_runs_of_another_shard_are_refused_and_nothing_is_written(runs, shards, 
     config = json.loads((other / "config.json").read_text())
     config["shards"]["val"] = "0" * 64
     (other / "config.json").write_text(json.dumps(config))
+    hashes = json.loads((other / RUN_SEAL).read_text())
+    write_json(other / RUN_SEAL, hashes | {"config.json": sha256_file(other / "config.json")})
     with pytest.raises(DataError, match="seed_0: trained beside another validation shard"):
         analyse_row(tmp_path / "runs", shards, tmp_path / "out", images=8, removal_images=8)
     assert not (tmp_path / "out").exists()
