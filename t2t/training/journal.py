@@ -17,6 +17,8 @@ from t2t.errors import DataError
 from t2t.files import fsync_path
 
 _CHECKSUM = "crc32"
+_REQUIRED = frozenset({"kind", "step", "time_ms"})
+_KNOWN = _REQUIRED | {"metrics", "timing", "device", "tags"}
 
 
 class Journal:
@@ -64,7 +66,7 @@ def _event_of(line: bytes) -> dict[str, Any] | None:
     try:
         event = json.loads(line)
         written = event.pop(_CHECKSUM, None)
-        sound = {"kind", "step", "time_ms"} <= event.keys()
+        sound = _REQUIRED <= event.keys() <= _KNOWN
     except (ValueError, AttributeError, TypeError):
         return None
     return event if sound and written in (None, _checksum(event)) else None

@@ -17,7 +17,7 @@ from t2t.errors import CheckpointError, EnvironmentProblem, Preempted
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
 from t2t.training.devices import device_name
 from t2t.training.inputs import Inputs
-from t2t.training.journal import Journal
+from t2t.training.journal import Journal, read_journal
 from t2t.training.losses import LossLog
 from t2t.training.objective import Objective
 from t2t.training.optim import set_learning_rate
@@ -74,6 +74,19 @@ class Fit:
                 f"{self.folder}: the checkpoint is another run's; delete the folder"
             )
         self.state.load_state_dict(stored["state"])
+        self._check_journal()
+
+    def _check_journal(self) -> None:
+        """What happened before the checkpoint was on the disk before it was."""
+        if self.journal is None:
+            return
+        epochs = sum(event["kind"] == "epoch" for event in read_journal(self.journal.path))
+        done = self.state.step // self.steps_per_epoch
+        if epochs < done:
+            raise CheckpointError(
+                f"{self.journal.path}: has lost lines, {epochs} of {done} epochs are there; delete "
+                "the folder to restart"
+            )
 
     def run(self, stop: StopRequest) -> None:
         """Trains to the end. Raises Preempted, after saving, when any process is told to stop."""

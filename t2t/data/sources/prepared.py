@@ -104,7 +104,7 @@ def open_prepared(folder: Path, roots: Roots = NO_ROOTS) -> Source:
         if not path.is_file():
             raise DataError(f"{path}: missing, but {MANIFEST} lists it; {REMEDY}")
         if sha256_file(path) != expected:
-            raise DataError(f"{path}: damaged, SHA-256 is not {expected}; {REMEDY}")
+            raise DataError(f"{path}: damaged, its SHA-256 is not what {MANIFEST} says; {REMEDY}")
     places = manifest.get("places")
     splits = {
         name: load_index(folder, name, Place(**places[name]), roots)
@@ -126,7 +126,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"{path}: missing; prepare the data first") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path}: unreadable ({error!r}); {REMEDY}") from None
+        raise DataError(f"{path}: unreadable ({type(error).__name__}: {error}); {REMEDY}") from None
     if version != PREPARED_VERSION or not complete:
         raise DataError(
             f"{path}: format {version}, expected {PREPARED_VERSION} with all its keys; {REMEDY}"

@@ -1,0 +1,121 @@
+"""What a project makes and reads again: runs, metrics, journals; and its params.yaml."""
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipelines.check import check_params
+from pipelines.params.training import resolve_recipe
+from t2t.data.shards import write_shard
+from t2t.data.sources import open_prepared, prepare
+from t2t.evaluation.row import evaluate_row
+from t2t.reporting.collect import collect
+from t2t.reporting.table import table_csv, table_markdown
+from t2t.training.journal import Journal, read_journal
+from t2t.training.recipe import Recipe
+from t2t.training.record import JOURNAL, read_run_record, record_run
+from t2t.training.run import train_run
+from tests.reporting.synthetic import DIGITS, table_7, write_results
+from tests.runs import FirstImages, changed, short_config
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = {key: table_7()[key] for key in ("t2t_vit_14_wo_t2t", "t2t_vit_14")}
+
+
+def make_runs(folder: Path) -> None:
+    """Two seeds of a row; their shards lie outside, so that they stay sound."""
+    shards = folder.parent / "shards"
+    prepare("digits", shards / "raw", split_seed=0, val_fraction=0.2)
+    source = open_prepared(shards / "raw")
+    for split, count in (("train", 60), ("val", 40)):
+        write_shard(
+            FirstImages(source.split(split), count), shards / f"{split}.beton", split=split,
+            classes=source.classes, source_fingerprint=source.fingerprint, image_size=32,
+        )  # fmt: skip
+    short = changed(short_config(), epochs=1, cooldown_epochs=0, warmup_epochs=0)
+    for seed in (0, 1):
+        config = dataclasses.replace(short, seed=seed)
+        train_run(config, shards, folder.parent / "work", folder / f"seed_{seed}", {})
+
+
+def read_runs(folder: Path) -> Any:
+    evaluation = evaluate_row(folder, folder.parent / "shards")
+    return evaluation.summary(), evaluation.metrics_per_seed(), evaluation.curves_sha256
+
+
+def make_metrics(folder: Path) -> None:
+    write_results(folder, ROWS, epochs=4)
+
+
+def read_metrics(folder: Path) -> Any:
+    """Every figure that the report shows of these files."""
+    report = collect(
+        ROWS, DIGITS, metrics_dir=folder / "metrics", evaluations_dir=folder / "evaluations",
+        curves_dir=folder / "curves",
+    )  # fmt: skip
+    curves = [row.result and [p.model_dump() for p in row.result.curve] for row in report.rows]
+    return table_csv(report), table_markdown(report), curves
+
+
+def make_workspace(folder: Path) -> None:
+    resolved: dict[str, Any] = {"digest": "d" * 64, "scale": "tiny", "row": "r", "seed": 0}
+    resolved |= {"variant": "v", "image_size": 32, "num_classes": 10, "width_factor": 0.25}
+    resolved |= {"depth_factor": 0.25, "cpu_threads": 1, "recipe": {"lr": 0.1}, "overrides": {}}
+    resolved |= {"shards": {"train": "1" * 64, "val": "2" * 64}, "val_shard": "val.beton"}
+    record_run(folder, resolved, {"git_commit": "c"}, Path("shards"))
+    journal = Journal(folder / ("d" * 32) / JOURNAL)
+    for step in range(1, 6):
+        metrics = {"epoch": step, "train_loss": 2.0 / step}
+        journal.append("epoch", step, metrics=metrics, timing={"images_per_s": 100.5})
+
+
+def read_workspace(folder: Path) -> Any:
+    """What a tracker is told."""
+    workspace = folder / ("d" * 32)
+    return read_run_record(workspace), list(read_journal(workspace / JOURNAL))
+
+
+def whole_lines(folder: Path, path: Path, right: Any) -> Any:
+    """What follows the last line end of a journal is a kill's, and left out."""
+    record, events = right
+    return record, events[: path.read_bytes().count(b"\n")] if path.name == JOURNAL else events
+
+
+def make_params(folder: Path) -> None:
+    """The project's own, with fewer rows: each mutant of the whole file would take a second."""
+    text = (ROOT / "params.yaml").read_text()
+    rows, derived = text.index("  t2t_vit_14_wide:"), text.index("\nderived:")
+    text = text[:rows] + text[derived : text.index("  deit_small_distilled:")]
+    (folder / "params.yaml").write_text(text)
+
+
+def read_params(folder: Path) -> Any:
+    params = check_params(folder / "params.yaml")
+    return [
+        [scale, section, row, dataclasses.asdict(resolve_recipe(params, scale, row, section))]
+        for scale in params.tree["scales"]
+        for section in ("rows", "derived")
+        for row in params.tree[section]
+    ]
+
+
+def params_by_hand(folder: Path, path: Path, right: Any) -> Any:
+    """What the damaged file says by a reading of its own: damage may be another valid value."""
+    tree = YAML(typ="safe", pure=True).load(path.read_text())
+    known = set(typing.get_type_hints(Recipe))
+    found = []
+    for scale, sizes in tree["scales"].items():
+        for section in ("rows", "derived"):
+            for name, row in tree[section].items():
+                fine = sizes["fine"]["train"] if row.get("phase") == "fine" else {}
+                merged = {**tree["recipe"], **sizes["train"], **fine, **row["train"]}
+                recipe = {key: _tuple(merged[key]) for key in known}
+                found.append([scale, section, name, recipe])
+    return found
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
