@@ -74,7 +74,7 @@ class ShardLoader:
         fill: Fill | None = None,
         engine: Engine = "auto",
         workers: int = 2,
-        stall_timeout_s: float = 60.0,
+        stall_timeout_s: float = 25.0,
     ) -> None:
         _check_arguments(batch_size, seed, flip_prob, fraction, engine, workers)
         self.manifest = verify_shard(path)

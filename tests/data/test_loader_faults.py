@@ -67,6 +67,7 @@ def test_ffcvs_jit_setting_is_left_as_it_was(noise_shard):
     assert Compiler.is_enabled is True
 
 
+@pytest.mark.faults("stuck or failing reader")
 def test_a_failure_in_ffcvs_thread_is_told(noise_shard, monkeypatch):
     draw = Renderer.draw
 
@@ -86,6 +87,7 @@ def test_a_failure_in_ffcvs_thread_is_told(noise_shard, monkeypatch):
     assert set(threading.enumerate()) <= before
 
 
+@pytest.mark.faults("stuck or failing reader")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_stall_is_told(noise_shard, monkeypatch, engine):
     released = threading.Event()
@@ -101,6 +103,7 @@ def test_a_stall_is_told(noise_shard, monkeypatch, engine):
     assert set(threading.enumerate()) <= before
 
 
+@pytest.mark.faults("stuck or failing reader")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_jpeg_that_cannot_be_decoded_is_named(copied, monkeypatch, engine):
     """Damage that nothing has noticed before, as on a disk that fails after the first look."""

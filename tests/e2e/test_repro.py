@@ -191,6 +191,7 @@ def undisturbed(made, tmp_path_factory):
     return project
 
 
+@pytest.mark.faults("killed dvc repro")
 def test_killed_dvc_leaves_no_trainer_and_the_row_goes_on_where_it_was(project, undisturbed):
     project.edit("params.yaml", *LONG)
     dvc = project.start_dvc("repro", "train@t2t_vit_14")
@@ -207,6 +208,7 @@ def test_killed_dvc_leaves_no_trainer_and_the_row_goes_on_where_it_was(project, 
     assert not checkpoints(project)
 
 
+@pytest.mark.faults("killed dvc repro")
 def test_killed_trainer_fails_the_stage_and_goes_on_next_time(project, undisturbed):
     project.edit("params.yaml", *LONG)
     dvc = project.start_dvc("repro", "train@t2t_vit_14")
@@ -219,6 +221,7 @@ def test_killed_trainer_fails_the_stage_and_goes_on_next_time(project, undisturb
     assert weights(project) == weights(undisturbed)
 
 
+@pytest.mark.faults("inputs edited meanwhile")
 def test_dependency_edited_while_a_stage_runs_makes_it_fail(project):
     project.edit("params.yaml", *LONG)
     dvc = project.start_dvc("repro", "train@t2t_vit_14")

@@ -9,9 +9,12 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import traceback
 import warnings
 from pathlib import Path
+
+from tqdm import tqdm
 
 from tests.faults.kills import WORKS, kill
 from tests.faults.kinds import KINDS
@@ -48,6 +51,8 @@ def _child(what: str, name: str, folder: Path, count: int) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
+    # tqdm's own lock is shared by forked processes, and whoever is killed takes it along.
+    tqdm.set_lock(threading.RLock())
     # The shard writer's workers, too, are forked: half a second saved each.
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda method=None: fork

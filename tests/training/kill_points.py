@@ -26,7 +26,7 @@ def main(shards: Path, folder: Path, kills: int) -> None:
     # tqdm's own lock is shared by everything that is forked: a child that is killed holding it
     # would have all later ones wait for ever.
     tqdm.set_lock(threading.RLock())
-    config = changed(short_config(), epochs=40)
+    config = changed(short_config(), epochs=2 * kills)
     draws = random.Random(0)
     for name in ("imports", "timed"):
         began = time.monotonic()
