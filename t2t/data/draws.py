@@ -31,6 +31,7 @@ class Stream(IntEnum):
     INTERPOLATION = 7
     RAND_AUGMENT = 8
     SUBSET = 9
+    SHIFT = 10
 
 
 def mix64(values: UInts) -> UInts:

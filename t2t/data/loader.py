@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from t2t.data.beton import BetonFile
-from t2t.data.crops import CropPolicy
+from t2t.data.crops import CropPolicy, ShiftPolicy
 from t2t.data.draws import permutation
 from t2t.data.randaugment import Fill, RandAugmentPolicy, fill_colour
 from t2t.data.render import Renderer
@@ -44,8 +44,8 @@ class ShardLoader:
     """Reads a shard in batches.
 
     Images are rendered to `image_size` x `image_size` pixels (None: what the shard's manifest
-    says), cropped, flipped and, where `augment` says so, augmented; `fill` is the colour that
-    RandAugment puts where it has moved an image away (None: the shard's mean). Without a crop
+    says), cropped or shifted, flipped and, where `augment` says so, augmented; `fill` is the colour
+    that RandAugment puts where it has moved an image away (None: the shard's mean). Without a crop
     policy the shard must hold raw images of that size.
 
     Engine "ffcv" reads through FFCV's loader, "torch" through the project's own threads, which
@@ -65,7 +65,7 @@ class ShardLoader:
         batch_size: int,
         seed: int,
         shuffle: bool,
-        crop: CropPolicy | None,
+        crop: CropPolicy | ShiftPolicy | None,
         flip_prob: float,
         drop_last: bool,
         image_size: int | None = None,

@@ -28,8 +28,8 @@ class Loaded:
     """What was not taken from the file as it stands.
 
     `container` is the checkpoint's entry that held the weights, "" for the file itself. `remade`
-    lists tensors of the head that keep their initial values, as the file has another number of
-    classes. `position` says what became of pos_embed.
+    lists tensors of the head that keep the model's values: the file has another number of classes,
+    or its head was not wanted. `position` says what became of pos_embed.
     """
 
     container: str
@@ -50,6 +50,7 @@ def load_released(
     path: str | Path,
     *,
     position: Literal["recompute", "interpolate"] = "recompute",
+    own_head: bool = False,
 ) -> Loaded:
     """Puts the weights of the file at `path` into `model`, all of them or, on an error, none.
 
@@ -57,9 +58,9 @@ def load_released(
     state_dict, model or net, with or without a "module." before every key) and safetensors. No
     code in the file is run.
 
-    With another number of classes the model's own head stays. With another image size a learnt
-    pos_embed is interpolated (bicubic); a fixed one is recomputed, which is what the network was
-    made with, or interpolated as `position` asks.
+    With another number of classes, or with `own_head`, the model's own head stays. With another
+    image size a learnt pos_embed is interpolated (bicubic); a fixed one is recomputed, which is
+    what the network was made with, or interpolated as `position` asks.
 
     Raises:
         CheckpointError: the file cannot be read, is no checkpoint, or does not fit the model.
@@ -67,7 +68,7 @@ def load_released(
     file = _read(Path(path))
     own = model.state_dict()
     state = dict(file.state)
-    remade = _without_foreign_head(state, own)
+    remade = _without_foreign_head(state, own, own_head)
     fate = _fit_positions(model, file, state, own, position)
     _expect_fit(file.path, state, own)
     model.load_state_dict(state)
@@ -133,14 +134,20 @@ def _read_torch(path: Path) -> _File:
     return _File(path, state, container)
 
 
-def _without_foreign_head(state: State, own: State) -> tuple[str, ...]:
-    """Replaces heads of another number of classes by the model's; returns their tensors' keys."""
+def is_head(key: str) -> bool:
+    """Whether the tensor `key` of a network belongs to a classifier at its end."""
+    return key.rpartition(".")[0] in _HEADS
+
+
+def _without_foreign_head(state: State, own: State, always: bool) -> tuple[str, ...]:
+    """Replaces heads of another number of classes by the model's, or with `always` any head;
+    returns their tensors' keys."""
     remade = tuple(
         key
         for key in own
         if key in state
-        and key.rpartition(".")[0] in _HEADS
-        and state[key].shape[:1] != own[key].shape[:1]
+        and is_head(key)
+        and (always or state[key].shape[:1] != own[key].shape[:1])
         and state[key].shape[1:] == own[key].shape[1:]
     )
     state.update({key: own[key] for key in remade})

@@ -15,11 +15,12 @@ IMAGENET_CLASSES = 1000
 def take_over(model: nn.Module, parent: Parent | None) -> None:
     """Gives `model` its parent's averaged weights, positions resized to its images.
 
-    Nothing happens without a parent, or where that is a teacher. Raises CheckpointError for
-    weights that do not fit, or are not what its training wrote.
+    The head stays as it is where the parent is a `backbone`. Nothing happens without a parent, or
+    where that is a teacher. Raises CheckpointError for weights that do not fit, or are not what
+    its training wrote.
     """
-    if parent is not None and parent.role == "weights":
-        load_released(model, parent.weights)
+    if parent is not None and parent.role != "teacher":
+        load_released(model, parent.weights, own_head=parent.role == "backbone")
 
 
 def teacher_of(

@@ -21,11 +21,12 @@ TRAIN_SHARD, VAL_SHARD, FINE_VAL_SHARD = "train.beton", "val.beton", "val_fine.b
 class Parent:
     """A finished run that another one needs: the folder of its files.
 
-    role: "weights" to go on from its averaged weights, "teacher" to learn from its answers.
+    role: "weights" to go on from its averaged weights, "backbone" to do so with a new head,
+        "teacher" to learn from its answers.
     """
 
     run: Path
-    role: Literal["weights", "teacher"]
+    role: Literal["weights", "backbone", "teacher"]
 
     def config(self) -> dict[str, Any]:
         """Its config.json.
@@ -50,7 +51,8 @@ class RunConfig:
     """What is to be trained: a variant of a backbone, shrunk by the factors, with one seed.
 
     image_size: pixels a side; None for the shards' own, else the shards must hold validation
-    images of that size.
+        images of that size.
+    downstream: the data set, where it is not the scale's own.
     """
 
     scale: str
@@ -65,6 +67,7 @@ class RunConfig:
     recipe: Recipe
     image_size: int | None = None
     parent: Parent | None = None
+    downstream: str | None = None
 
     @property
     def label(self) -> str:
@@ -76,9 +79,15 @@ class RunConfig:
         """The file name of its validation shard."""
         return VAL_SHARD if self.image_size is None else FINE_VAL_SHARD
 
+    @property
+    def data_set(self) -> str:
+        """The name of its data set, for people: the scale's, or that and the downstream set's."""
+        return self.scale if self.downstream is None else f"{self.scale}-{self.downstream}"
+
     def plain(self) -> dict[str, Any]:
         """As plain values, drop-path among the network's arguments; a parent is its digest."""
         plain = dataclasses.asdict(self)
+        plain["data_set"] = self.data_set
         plain["overrides"] = {"drop_path_rate": self.recipe.drop_path, **self.overrides}
         plain["val_shard"] = self.val_shard
         if self.parent is not None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from t2t.data.augment import IMAGENET_MEAN, IMAGENET_STD, ErasePolicy
+from t2t.data.augment import CIFAR_MEAN, CIFAR_STD, IMAGENET_MEAN, IMAGENET_STD, ErasePolicy
 from t2t.data.beton import REMEDY
-from t2t.data.crops import CropPolicy
+from t2t.data.crops import CropPolicy, ShiftPolicy
 from t2t.data.loader import ShardLoader
 from t2t.data.mixing import MixPolicy
 from t2t.data.randaugment import RandAugmentPolicy, fill_colour, parse_policy
@@ -42,7 +42,7 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
         batch_size=recipe.batch_size,
         seed=config.seed,
         shuffle=True,
-        crop=CropPolicy(scale=recipe.crop_scale, ratio=recipe.crop_ratio),
+        crop=_crop(recipe),
         flip_prob=recipe.flip_prob,
         drop_last=True,
         image_size=config.image_size,
@@ -98,12 +98,27 @@ def _first_difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
     return f"label {label} is {ours[label]!r} and {theirs[label]!r}"
 
 
+def _crop(recipe: Recipe) -> CropPolicy | ShiftPolicy:
+    if recipe.crop == "shifted":
+        return ShiftPolicy(recipe.shift_max, recipe.interpolation)
+    return CropPolicy(recipe.crop_scale, recipe.crop_ratio, recipe.interpolation)
+
+
+def _statistics(
+    recipe: Recipe, manifest: ShardManifest
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the channels, R, G, B, in units of the range 0..1."""
+    if recipe.normalization == "measured":
+        return manifest.channel_mean, manifest.channel_std
+    if recipe.normalization == "cifar":
+        return CIFAR_MEAN, CIFAR_STD
+    return IMAGENET_MEAN, IMAGENET_STD
+
+
 def _preparation(
     recipe: Recipe, augment: RandAugmentPolicy | None, manifest: ShardManifest
 ) -> Preparation:
-    mean, std = manifest.channel_mean, manifest.channel_std
-    if recipe.normalization == "imagenet":
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
+    mean, std = _statistics(recipe, manifest)
     return Preparation(
         rand_augment=augment,
         fill=fill_colour(mean),
@@ -120,8 +135,8 @@ def _preparation(
         label_smoothing=recipe.label_smoothing,
         num_classes=len(manifest.classes),
         batch_size=recipe.batch_size,
-        mean=tuple(mean),
-        std=tuple(std),
+        mean=mean,
+        std=std,
     )
 
 

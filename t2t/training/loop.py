@@ -20,7 +20,7 @@ from t2t.training.inputs import Inputs
 from t2t.training.journal import Journal, read_journal
 from t2t.training.losses import LossLog
 from t2t.training.objective import Objective
-from t2t.training.optim import set_learning_rate
+from t2t.training.optim import set_learning_rates
 from t2t.training.passes import IMAGES_PER_PASS
 from t2t.training.ranks import Poll, Ranks
 from t2t.training.recipe import Recipe, learning_rate
@@ -106,7 +106,7 @@ class Fit:
 
     def _run_epoch(self, epoch: int, stop: StopRequest, bar: tqdm) -> None:
         lr = learning_rate(self.recipe, epoch)
-        set_learning_rate(self.state.optimizer, lr)
+        set_learning_rates(self.state.optimizer, self.recipe, epoch)
         self.state.model.train()
         began, done, stopping = time.perf_counter(), 0, False
         start = self.state.step % self.steps_per_epoch

@@ -25,10 +25,14 @@ class Recipe:
 
     epochs: epochs of the cosine, the warmup_epochs included; cooldown_epochs follow at min_lr.
     batch_size: images per optimiser step over all devices.
-    weight_decay: of AdamW, for matrices and kernels alone.
+    optimizer: "adamw", with its two decay rates betas, or "sgd" with momentum.
+    weight_decay: for matrices and kernels, or with decay_all for every parameter.
     lr, warmup_lr, min_lr: peak, first and last learning rate; constant inside an epoch, as in the
         paper's training code. lr_factor multiplies lr.
-    betas: AdamW's two decay rates.
+    backbone_lr_factor: the peak of all but the head, as a multiple of the head's. Both have the
+        same min_lr, which may be the higher: the rate of the backbone rises then.
+    frozen: parameters, or modules with all of theirs, by name, that keep the values they begin
+        with.
     drop_path: stochastic depth of the last block, rising linearly from 0 at the first.
     label_smoothing: share of a target spread evenly over all classes.
     mixup_alpha, cutmix_alpha: Beta parameters, 0 switches the kind off; mix_prob: share of the
@@ -37,12 +41,15 @@ class Recipe:
     ema_decay: decay per step of the averaged weights. ema_horizon caps the averaging time,
         1 / (1 - decay) steps, at this share of the run, so that a short run does not keep its
         initial weights.
-    crop_scale, crop_ratio: area share and aspect ratio of RandomResizedCrop; flip_prob: of the
-        horizontal flip; rand_augment: timm's notation, or "none".
+    crop: "resized", a random part of the image, its area share in crop_scale and its aspect ratio
+        in crop_ratio, resized (RandomResizedCrop); or "shifted", the image resized by its short
+        side and cut out up to shift_max of a side beyond its edges, black there.
+    interpolation: of that resizing; "random" is bilinear or bicubic, evenly.
+    flip_prob: of the horizontal flip; rand_augment: timm's notation, or "none".
     erase_prob: of random erasing by noise, in boxes of erase_area of the image and of at least
         erase_min_aspect (its inverse at most).
     train_fraction: share of each class's training images.
-    normalization: channel statistics of "imagenet", or "measured" on the training shard.
+    normalization: channel statistics of "imagenet" or "cifar", or "measured" on the training shard.
     teacher: a torchvision model, pre-trained on ImageNet, whose answers are learnt beside the
         labels, or "none".
     """
@@ -55,8 +62,13 @@ class Recipe:
     lr_factor: float
     warmup_lr: float
     min_lr: float
-    weight_decay: float
+    backbone_lr_factor: float
+    optimizer: Literal["adamw", "sgd"]
     betas: tuple[float, float]
+    momentum: float
+    weight_decay: float
+    decay_all: bool
+    frozen: tuple[str, ...]
     drop_path: float
     label_smoothing: float
     mixup_alpha: float
@@ -66,15 +78,18 @@ class Recipe:
     mix_group: int
     ema_decay: float
     ema_horizon: float
+    crop: Literal["resized", "shifted"]
     crop_scale: tuple[float, float]
     crop_ratio: tuple[float, float]
+    shift_max: float
+    interpolation: Literal["random", "bilinear", "bicubic"]
     flip_prob: float
     rand_augment: str
     erase_prob: float
     erase_area: tuple[float, float]
     erase_min_aspect: float
     train_fraction: float
-    normalization: Literal["imagenet", "measured"]
+    normalization: Literal["imagenet", "cifar", "measured"]
     teacher: str
 
     def __post_init__(self):
@@ -88,7 +103,7 @@ class Recipe:
             "less than epochs",
             self.warmup_epochs,
         )
-        for key in ("lr", "lr_factor"):
+        for key in ("lr", "lr_factor", "backbone_lr_factor"):
             value = getattr(self, key)
             _require(_finite(value) and value > 0, key, "greater than 0", value)
         for key in ("warmup_lr", "min_lr"):
@@ -100,7 +115,7 @@ class Recipe:
         for key in ("mix_prob", "mix_switch_prob", "flip_prob", "erase_prob"):
             value = getattr(self, key)
             _require(0 <= value <= 1, key, "between 0 and 1", value)
-        for key in ("drop_path", "label_smoothing", "ema_decay"):
+        for key in ("drop_path", "label_smoothing", "ema_decay", "momentum", "shift_max"):
             value = getattr(self, key)
             _require(0 <= value < 1, key, "at least 0 and less than 1", value)
         _require(0 < self.ema_horizon <= 1, "ema_horizon", "in (0, 1]", self.ema_horizon)
@@ -135,18 +150,19 @@ def _require(holds: bool, key: str, allowed: str, value: object) -> None:
         raise RecipeError(key, f"must be {allowed}, got {value}")
 
 
-def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Learning rate of a whole epoch, counted from 0.
+def learning_rate(recipe: Recipe, epoch: int, factor: float = 1.0) -> float:
+    """Learning rate of a whole epoch, counted from 0, of parameters with `factor` times the peak.
 
     Warm-up rises linearly from warmup_lr at epoch 0; the cosine is not shifted by it (epoch 10 of
     the paper's 300 runs at 4.987e-4 for a peak of 5e-4); min_lr holds through the cooldown.
     """
+    peak = factor * recipe.peak_lr
     if epoch < recipe.warmup_epochs:
-        return recipe.warmup_lr + epoch * (recipe.peak_lr - recipe.warmup_lr) / recipe.warmup_epochs
+        return recipe.warmup_lr + epoch * (peak - recipe.warmup_lr) / recipe.warmup_epochs
     if epoch >= recipe.epochs:
         return recipe.min_lr
     cosine = 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
-    return recipe.min_lr + (recipe.peak_lr - recipe.min_lr) * cosine
+    return recipe.min_lr + (peak - recipe.min_lr) * cosine
 
 
 def averaging_decay(recipe: Recipe, total_steps: int) -> float:

@@ -18,6 +18,7 @@ EVALUATION = "evaluation"
 _SHOWN = (
     "row",
     "seed",
+    "data_set",
     "variant",
     "image_size",
     "num_classes",
@@ -51,7 +52,7 @@ def record_run(
         "tags": {**tags, **named},
         "datasets": {
             context: {
-                "name": f"{resolved['scale']}-{split}",
+                "name": f"{resolved['data_set']}-{split}",
                 "sha256": resolved["shards"][split],
                 "path": str(shards / shard),
             }

@@ -24,7 +24,7 @@ from t2t.training.journal import read_journal
 from t2t.training.launch import run_on
 from t2t.training.loop import Fit
 from t2t.training.objective import Objective, heads_apart
-from t2t.training.optim import adamw
+from t2t.training.optim import freeze, optimizer_of
 from t2t.training.passes import passes_of
 from t2t.training.ranks import Ranks, joined
 from t2t.training.recipe import averaging_decay
@@ -103,6 +103,7 @@ def _resolved(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
     resolved = config.plain() | {
         "image_size": train.image_size,
         "num_classes": len(train.classes),
+        "train_images": train.num_samples,
         "channel_mean": list(inputs.preparation.mean),
         "channel_std": list(inputs.preparation.std),
     }
@@ -124,13 +125,14 @@ def _fit(
     reseed(config.seed, _INIT_STEP)
     model = network_of(resolved)
     take_over(model, config.parent)
+    freeze(model, recipe.frozen)
     teacher = teacher_of(config.parent, recipe.teacher, resolved)
     model = on_device(model, device, ranks)
     total_steps = recipe.total_epochs * inputs.train.num_batches
     state = TrainingState(
         model,
         AveragedModel(model, averaging_decay(recipe, total_steps)),
-        adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=recipe.betas),
+        optimizer_of(model, recipe),
         Precision(device),
     )
     network = ranks.share(compiled(heads_apart(model), device), device)

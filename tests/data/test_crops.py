@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import ks_2samp
-from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms import RandomCrop, RandomResizedCrop
+from torchvision.transforms.functional import resize
 
-from t2t.data.crops import CropPolicy, draw_boxes
+from t2t.data.crops import CropPolicy, ShiftPolicy, draw_boxes, draw_shifts
 from t2t.errors import ConfigError
 
 
@@ -52,6 +53,39 @@ def test_an_impossible_ratio_falls_back_to_the_centre():
 
 def test_boxes_change_with_the_epoch():
     assert (boxes(CropPolicy(), 50, 64, 64, 0) != boxes(CropPolicy(), 50, 64, 64, 1)).any(1).all()
+
+
+def shifts(height: int, width: int, epoch: int = 0, count: int = 4000) -> np.ndarray:
+    sides = np.tile([height, width], (count, 1))
+    where = {"seed": 1, "epoch": epoch, "indices": np.arange(count)}
+    return draw_shifts(ShiftPolicy(0.125), **where, sides=sides, size_px=224)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (224, 224), (500, 667), (900, 400)])
+def test_shifts_are_distributed_as_torchvisions(height, width):
+    """Its Resize(224) and RandomCrop(224, padding=28): every place between its extremes."""
+    torch.manual_seed(0)
+    whole = resize(torch.empty(3, height, width), [224])
+    padded = torch.empty(3, whole.shape[1] + 56, whole.shape[2] + 56)
+    theirs = np.array([RandomCrop.get_params(padded, (224, 224))[:2] for _ in range(4000)]) - 28
+    ours = shifts(height, width)
+    assert (ours.min(0) >= -28).all()
+    assert (ours.max(0) <= np.array(whole.shape[1:]) - 224 + 28).all()
+    for column in range(2):
+        assert ks_2samp(ours[:, column], theirs[:, column]).pvalue > 0.001
+    if height == width:
+        assert set(ours[:, 0]) == set(range(-28, 29))
+
+
+def test_shifts_change_with_the_epoch_and_differ_by_axis():
+    assert (shifts(32, 32) != shifts(32, 32, epoch=1)).any(1).mean() > 0.99
+    assert np.corrcoef(shifts(32, 32).T)[0, 1] == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("arguments", [{"share": -0.1}, {"share": 1.0}, {"interpolation": "area"}])
+def test_bad_shifts_are_refused(arguments):
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        ShiftPolicy(**{"share": 0.1} | arguments)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from torchvision.transforms.functional import InterpolationMode, resized_crop
+from torchvision.transforms.functional import InterpolationMode, crop, pad, resize, resized_crop
 
-from t2t.data.crops import CropPolicy, draw_boxes
+from t2t.data.crops import CropPolicy, ShiftPolicy, draw_boxes, draw_shifts
 from t2t.data.randaugment import augment_image, draw_ops, parse_policy
 from t2t.data.render import Renderer, resized
 from tests.data.photographs import photograph
@@ -44,7 +44,7 @@ def test_the_resize_is_pillows_to_two_grey_levels(size_px, bicubic):
     lines = np.tile(np.array([0, 255], np.uint8)[:, None], (30, 41, 3))
     for image in (*PHOTOS, noise, lines, noise[:1, :1], noise[:2, :200], noise[:size_px, :size_px]):
         theirs = np.asarray(Image.fromarray(image).resize((size_px, size_px), kernel))
-        mean, most = difference(resized(image, size_px, bicubic), theirs)
+        mean, most = difference(resized(image, size_px, size_px, bicubic), theirs)
         assert mean < 0.1 and most <= 2
 
 
@@ -73,6 +73,35 @@ def test_random_interpolation_takes_each_kind_for_its_own_pixels():
     assert (linear | cubic).all() and 70 < linear.sum() < 122
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_shift_is_torchvisions_resize_and_random_crop_with_padding(interpolation):
+    """Of the 24 photographs some are upright, some lie; 6 of 48 pixels is 28 of 224."""
+    policy = ShiftPolicy(0.125, interpolation)
+    made = rendered(Renderer(48, 1, policy, 0.0), PHOTOS)
+    offsets = draw_shifts(
+        policy, seed=1, epoch=0, indices=np.arange(24), sides=np.array(SIZES), size_px=48
+    )
+    for image, ours, (top, left) in zip(PHOTOS, made, offsets.tolist(), strict=True):
+        whole = resize(Image.fromarray(image), [48], InterpolationMode(interpolation))
+        padded = pad(whole, [6])  # black, as RandomCrop(48, padding=6) pads
+        theirs = np.asarray(crop(padded, top + 6, left + 6, 48, 48))
+        mean, most = difference(ours, theirs)
+        assert mean < 0.1 and most <= 2
+        assert ((ours == 0).all((1, 2)) >= (theirs == 0).all((1, 2))).all()
+
+
+def test_an_image_of_the_size_wanted_is_shifted_and_not_resampled():
+    stored = np.random.default_rng(0).integers(1, 256, (1, 16, 16, 3), dtype=np.uint8)
+    policy = ShiftPolicy(0.25)
+    made = rendered(Renderer(16, 3, policy, 0.0), list(stored), epoch=7)[0]
+    ((top, left),) = draw_shifts(
+        policy, seed=3, epoch=7, indices=np.arange(1), sides=np.array([[16, 16]]), size_px=16
+    )
+    assert top or left
+    expected = np.pad(stored[0], ((4, 4), (4, 4), (0, 0)))[top + 4 : top + 20, left + 4 : left + 20]
+    assert (made == expected).all()
+
+
 def test_flips_mirror_about_half():
     stored = np.random.default_rng(0).integers(0, 256, (400, 8, 8, 3), dtype=np.uint8)
     out = rendered(Renderer(8, 0, None, 0.5), list(stored))
@@ -98,7 +127,7 @@ import numpy as np
 from t2t.data.render import resized
 image = np.random.default_rng(0).integers(0, 256, (97, 300, 3), dtype=np.uint8)
 for bicubic in (False, True):
-    sys.stdout.buffer.write(resized(image, 224, bicubic).tobytes())
+    sys.stdout.buffer.write(resized(image, 224, 224, bicubic).tobytes())
 """
 
 
@@ -112,4 +141,5 @@ def test_pixels_do_not_depend_on_the_processors_vectors():
         check=True,
         capture_output=True,
     ).stdout
-    assert slow == b"".join(resized(image, 224, bicubic).tobytes() for bicubic in (False, True))
+    fast = [resized(image, 224, 224, bicubic) for bicubic in (False, True)]
+    assert slow == b"".join(made.tobytes() for made in fast)

@@ -10,7 +10,8 @@ from t2t.evaluation.memory import training_memory
 from t2t.models import create
 from t2t.training.ema import AveragedModel
 from t2t.training.objective import Objective
-from t2t.training.optim import adamw
+from t2t.training.optim import optimizer_of
+from tests.runs import SHORT
 
 SIZE, CLASSES, BATCH = 64, 10, 16
 NETWORKS = ["t2t_vit_7", "t2t_vit_t_14", "vit_small", "deit_small_distilled", "mobilenet_v2"]
@@ -97,7 +98,7 @@ def test_what_lasts_is_as_large_as_the_real_thing():
     model = small("mobilenet_v2")  # with buffers
     counted = training_memory(model, BATCH, SIZE, CLASSES, bfloat16=False)
     average = AveragedModel(model, 0.9)
-    optimizer = adamw(model, lr=1e-3, weight_decay=0.05, betas=(0.9, 0.999))
+    optimizer = optimizer_of(model, SHORT)
     images, targets = batch()
     Objective()(model, images, targets).backward()
     optimizer.step()

@@ -13,17 +13,18 @@ from t2t.models import create
 from t2t.training.checkpoint import delete_checkpoints, load_checkpoint, save_checkpoint
 from t2t.training.ema import AveragedModel
 from t2t.training.journal import Journal, read_journal
-from t2t.training.optim import adamw, parameter_groups
+from t2t.training.optim import optimizer_of, parameter_groups
 from t2t.training.step import reseed
 from t2t.training.stopping import stop_on_signal
 from t2t.training.workspace import sole_owner
+from tests.runs import SHORT
 
 
 def test_groups_equal_the_papers_code():
     """t2t_vit_14: 66 decayed tensors of 21,412,416 values, 119 undecayed of 53,390."""
     with torch.device("meta"):
         model = create("t2t_vit_14", backbone="t2t_vit")
-    decayed, undecayed = parameter_groups(model, 0.05)
+    decayed, undecayed = parameter_groups(model, SHORT)
     assert (decayed["weight_decay"], undecayed["weight_decay"]) == (0.05, 0.0)
     sizes = [(len(g["params"]), sum(p.numel() for p in g["params"])) for g in (decayed, undecayed)]
     assert sizes == [(66, 21_412_416), (119, 53_390)]
@@ -31,7 +32,7 @@ def test_groups_equal_the_papers_code():
 
 def test_groups_hold_every_trainable_parameter_once():
     model = create("vit_small", image_size=32, num_classes=10, width_factor=0.1)
-    groups = parameter_groups(model, 0.1)
+    groups = parameter_groups(model, SHORT)
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in model.parameters() if p.requires_grad)
     undecayed = {id(p) for p in groups[1]["params"]}
@@ -74,7 +75,7 @@ def test_average_and_optimiser_take_few_launches():
     """The paper's code takes 2,604 operations a step for T2T-ViT-14."""
     model = create("t2t_vit_14", image_size=32, num_classes=10, width_factor=0.1)
     average = AveragedModel(model, 0.9)
-    optimizer = adamw(model, lr=1e-3, weight_decay=0.05, betas=(0.9, 0.999))
+    optimizer = optimizer_of(model, SHORT)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
     optimizer.step()

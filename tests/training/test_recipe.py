@@ -59,6 +59,9 @@ def test_averaging_forgets_the_initial_weights_in_a_run_of_any_length(steps):
         ("ema_horizon", 0.0),
         ("crop_scale", (0.5, 0.4)),
         ("crop_ratio", (0.0, 1.0)),
+        ("shift_max", 1.0),
+        ("momentum", 1.0),
+        ("backbone_lr_factor", 0.0),
     ],
 )
 def test_out_of_range_names_the_key(key, value):

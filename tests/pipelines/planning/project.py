@@ -69,9 +69,10 @@ def a_run(checkpoints, row, seed, speeds, started=0, **differs):
     """The record and the journal of a run, as training leaves them."""
     known = dict.fromkeys(("train", "val"), "0" * 64)
     resolved = {
-        "scale": "digits", "row": row, "seed": seed, "variant": row, "image_size": 32,
-        "num_classes": 10, "width_factor": 0.25, "depth_factor": 0.3, "cpu_threads": 1,
-        "recipe": {"betas": [0.9, 0.999]}, "overrides": {"drop_path_rate": 0.1}, "shards": known,
+        "scale": "digits", "data_set": "digits", "row": row, "seed": seed, "variant": row,
+        "image_size": 32, "num_classes": 10, "width_factor": 0.25, "depth_factor": 0.3,
+        "cpu_threads": 1, "recipe": {"betas": [0.9, 0.999]}, "overrides": {"drop_path_rate": 0.1},
+        "shards": known,
         "digest": f"{row}{seed}{started}".ljust(64, "0"), "val_shard": "val.beton",
     } | differs  # fmt: skip
     record_run(checkpoints, resolved, {}, checkpoints)
