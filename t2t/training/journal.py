@@ -18,7 +18,7 @@ from t2t.files import fsync_path
 
 _CHECKSUM = "crc32"
 _REQUIRED = frozenset({"kind", "step", "time_ms"})
-_KNOWN = _REQUIRED | {"metrics", "timing", "device", "tags"}
+_KNOWN = _REQUIRED | {"metrics", "timing", "device", "processes", "tags"}
 
 
 class Journal:
