@@ -19,6 +19,8 @@ SETTINGS = {
     # Nothing is unpickled from a model store, and no job runs for whoever reaches the port.
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    # Not even the names of this machine's variables go into a model's files.
+    "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     # A tracking server that is gone is given up on after seconds, not after four minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

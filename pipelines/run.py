@@ -16,7 +16,8 @@ from pipelines.freshness import check_freshness
 from pipelines.guard import InputGuard
 from pipelines.mirror import mirrored
 from pipelines.parent import leave_with_parent
-from t2t.errors import ConfigError, T2TError
+from t2t.errors import ConfigError, EnvironmentProblem, T2TError
+from t2t.files import NO_ROOM
 
 VERBS = ("prepare", "shard", "train", "evaluate", "analyse", "report")
 TRACKED_VERBS = ("train", "evaluate")
@@ -60,6 +61,16 @@ def main() -> int:
     except T2TError as error:
         print(f"{verb}: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"{verb}: {where}no room left on the disk ({error.strerror}); free some space and run "
+            "it again",
+            file=sys.stderr,
+        )
+        return EnvironmentProblem.exit_code
     return 0
 
 

@@ -1,5 +1,6 @@
 """Files that are either whole or absent, and their fingerprints."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 CHUNK_BYTES = 1 << 22
+# What a full disk, a quota or a limit on the size of files is called.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The key under which a JSON object carries the SHA-256 of all its other keys.
 SEAL = "content_sha256"
 

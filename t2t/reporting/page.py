@@ -36,13 +36,15 @@ def write_report(report: Report, out_dir: Path) -> tuple[Path, ...]:
         "index.html": render_page(report),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, content in contents.items():
-        partial = out_dir / f".{name}.partial"
-        partial.write_text(content, encoding="utf-8", newline="\n")
-        written.append((partial, out_dir / name))
-    for partial, path in written:
-        os.replace(partial, path)
+    written = [(out_dir / f".{name}.partial", out_dir / name) for name in contents]
+    try:
+        for (partial, _), content in zip(written, contents.values(), strict=True):
+            partial.write_text(content, encoding="utf-8", newline="\n")
+        for partial, path in written:
+            os.replace(partial, path)
+    finally:
+        for partial, _ in written:
+            partial.unlink(missing_ok=True)
     return tuple(path for _, path in written)
 
 

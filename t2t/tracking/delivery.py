@@ -67,10 +67,8 @@ class Delivery:
         if "run_id" in self._done:
             return self._done["run_id"]
         record = read_run_record(self.folder)
-        experiment_id = _experiment_id(client, record["experiment"])
-        digest = record["tags"]["digest"]
-        known = client.search_runs([experiment_id], f"tags.digest = '{digest}'", max_results=1)
-        run_id = known[0].info.run_id if known else _create_run(client, experiment_id, record)
+        run_id = _the_run(client, record)
+        _describe_run(client, run_id, record)
         self._note("run_id", run_id)
         return run_id
 
@@ -78,7 +76,9 @@ class Delivery:
         result = self.folder / RESULT
         for name in ("config.json", "metrics.jsonl"):
             client.log_artifact(run_id, str(result / name))
-        _log_model(self.uri, run_id, result)
+        if _the_model(client, run_id) is None:
+            _log_model(self.uri, run_id, result)
+            _the_model(client, run_id)
         trained = [
             event["time_ms"]
             for event in read_journal(self.folder / JOURNAL)
@@ -130,17 +130,30 @@ def _experiment_id(client: Any, name: str) -> str:
         return experiment.experiment_id
 
 
-def _create_run(client: Any, experiment_id: str, record: dict[str, Any]) -> str:
+def _the_run(client: Any, record: dict[str, Any]) -> str:
+    """The only run with the record's digest, made where there is none.
+
+    A request whose answer was lost is sent again by MLflow's client, so that a run may have been
+    made more than once; nothing has been logged to any of them yet, and one is kept.
+    """
+    experiment_id = _experiment_id(client, record["experiment"])
+    own = f"tags.digest = '{record['tags']['digest']}'"
+    if not client.search_runs([experiment_id], own, max_results=1):
+        start, name = record["start_ms"], record["name"]
+        client.create_run(experiment_id, start_time=start, tags=record["tags"], run_name=name)
+    first, *doubles = sorted(run.info.run_id for run in client.search_runs([experiment_id], own))
+    for double in doubles:
+        client.delete_run(double)
+    return first
+
+
+def _describe_run(client: Any, run_id: str, record: dict[str, Any]) -> None:
+    """Logs parameters and data sets; to do so again adds nothing."""
     from mlflow.entities import Param
 
-    run = client.create_run(
-        experiment_id, start_time=record["start_ms"], tags=record["tags"], run_name=record["name"]
-    )
-    run_id = run.info.run_id
     params = [Param(key, str(value)) for key, value in record["params"].items()]
     client.log_batch(run_id, params=params)
     client.log_inputs(run_id, [_dataset_input(*item) for item in record["datasets"].items()])
-    return run_id
 
 
 def _dataset_input(context: str, data: dict[str, str]) -> Any:
@@ -161,6 +174,19 @@ def _log_points(client: Any, run_id: str, events: list[dict[str, Any]]) -> None:
     ]
     for start in range(0, len(points), _POINTS_A_CALL):
         client.log_batch(run_id, metrics=points[start : start + _POINTS_A_CALL])
+
+
+def _the_model(client: Any, run_id: str) -> str | None:
+    """The run's only whole model; what an interrupted upload has left is deleted."""
+    from mlflow.entities import LoggedModelStatus
+
+    experiment_id = client.get_run(run_id).info.experiment_id
+    models = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    whole = sorted(m.model_id for m in models if m.status == LoggedModelStatus.READY)
+    for model in models:
+        if model.model_id not in whole[:1]:
+            client.delete_logged_model(model.model_id)
+    return whole[0] if whole else None
 
 
 def _log_model(tracking_uri: str, run_id: str, result: Path) -> None:

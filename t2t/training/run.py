@@ -1,6 +1,5 @@
 """One run: a row of the table with one seed, from its resolved configuration to its files."""
 
-import errno
 import functools
 import json
 import shutil
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from t2t.errors import EnvironmentProblem
+from t2t.files import NO_ROOM
 from t2t.training.ancestry import take_over, teacher_of
 from t2t.training.checkpoint import delete_checkpoints
 from t2t.training.code import code_hashes
@@ -42,7 +42,6 @@ from t2t.training.workspace import (
 
 # Far from any step's number, so that the initial weights share no draw with a step's dropout.
 _INIT_STEP = 2**40
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def train_run(
@@ -181,7 +180,7 @@ def _disk_full_explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         raise EnvironmentProblem(
             f"{folder}: no room left on the disk ({error.strerror}); every finished checkpoint is "

@@ -60,13 +60,14 @@ def read_metrics(folder: Path) -> Any:
     return table_csv(report), table_markdown(report), curves
 
 
-def make_workspace(folder: Path) -> None:
-    resolved: dict[str, Any] = {"digest": "d" * 64, "scale": "tiny", "row": "r", "seed": 0}
+def make_workspace(folder: Path, digest: str = "d" * 64) -> None:
+    """What a run of five epochs has left for trackers, without a result."""
+    resolved: dict[str, Any] = {"digest": digest, "scale": "tiny", "row": "r", "seed": 0}
     resolved |= {"variant": "v", "image_size": 32, "num_classes": 10, "width_factor": 0.25}
     resolved |= {"depth_factor": 0.25, "cpu_threads": 1, "recipe": {"lr": 0.1}, "overrides": {}}
     resolved |= {"shards": {"train": "1" * 64, "val": "2" * 64}, "val_shard": "val.beton"}
     record_run(folder, resolved, {"git_commit": "c"}, Path("shards"))
-    journal = Journal(folder / ("d" * 32) / JOURNAL)
+    journal = Journal(folder / digest[:32] / JOURNAL)
     for step in range(1, 6):
         metrics = {"epoch": step, "train_loss": 2.0 / step}
         journal.append("epoch", step, metrics=metrics, timing={"images_per_s": 100.5})

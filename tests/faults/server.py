@@ -1,8 +1,10 @@
-"""Damages and kills on request, from a process that has imported everything and has one thread.
+"""Damages, kills and fills disks on request, from a process that has imported everything and has
+one thread.
 
-Each line of standard input is a request: "damage" or "kill", a name, a folder and a number, with
-tabs between. A child serves it and writes a line of JSON for each fault into the folder's `faults`.
-The answer on standard output is the child's exit code; what it says of errors is in `log`.
+Each line of standard input is a request: "damage", "kill" or "fill", a name, a folder and a
+number, with tabs between. A child serves it and writes a line of JSON for each fault into the
+folder's `faults`. The answer on standard output is the child's exit code; what it says of errors is
+in `log`.
 """
 
 import json
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tests.faults.full_disk import fill
 from tests.faults.kills import WORKS, kill
 from tests.faults.kinds import KINDS
 from tests.faults.mutants import damage
@@ -40,10 +43,12 @@ def serve(request: str) -> int:
 
 def _child(what: str, name: str, folder: Path, count: int) -> None:
     work = folder / "work"
-    work.mkdir()
-    faults = (
-        damage(KINDS[name], work, count) if what == "damage" else kill(WORKS[name], work, count)
-    )
+    work.mkdir(exist_ok=True)  # a disk of its own may be mounted there
+    faults = {
+        "damage": lambda: damage(KINDS[name], work, count),
+        "kill": lambda: kill(WORKS[name], work, count),
+        "fill": lambda: fill(WORKS[name], work, count),
+    }[what]()
     with open(folder / "faults", "w") as lines:
         for fault in faults:
             print(json.dumps(fault), file=lines, flush=True)

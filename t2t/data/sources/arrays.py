@@ -1,6 +1,7 @@
 """Splits small enough to be held in memory, prepared as two .npy files each."""
 
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,16 @@ class ArraySplit:
 
     def save(self, folder: Path, name: str) -> dict[str, Any]:
         """Writes images_<name>.npy and labels_<name>.npy."""
-        np.save(folder / f"images_{name}.npy", self.images)
-        np.save(folder / f"labels_{name}.npy", self.labels)
+        _save(folder / f"images_{name}.npy", self.images)
+        _save(folder / f"labels_{name}.npy", self.labels)
         return {}
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    # In memory first: where the disk is full, numpy's own writing hides the reason.
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    path.write_bytes(buffer.getbuffer())
 
 
 def load_arrays(folder: Path, name: str) -> ArraySplit:
