@@ -16,7 +16,9 @@ SETTINGS = {
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Nothing is unpickled from a model store, and no job runs for whoever reaches the port.
+    # Nothing is unpickled, not from a model store, nor by a library that fetches weights of its own,
+    # and no job runs for whoever reaches the port.
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     # Not even the names of this machine's variables go into a model's files.

@@ -113,8 +113,8 @@ def delivered(way, work, fault, after):
 
 @pytest.mark.parametrize("fault", ["500", "answer lost"])
 def test_a_failing_server_loses_and_doubles_nothing(way, tmp_path, fault, all_faults, tally):
-    """At each request of a delivery, counted from its first."""
-    for after in range(12 if all_faults else 7):
+    """At requests of a delivery, counted from its first; in the full form at each there is."""
+    for after in range(40) if all_faults else (1, 3, 5):
         work, digest = tmp_path / f"work{after}", digest_of(f"{fault} {after}")
         make_workspace(work, digest)
         whole = delivered(way, work, fault, after)
@@ -123,7 +123,9 @@ def test_a_failing_server_loses_and_doubles_nothing(way, tmp_path, fault, all_fa
         held = (points, datasets, params.get("lr")) == (POINTS, 2, "0.1")
         tally.add(held)
         assert held, (fault, after, run)
-    assert whole, "more requests than were tried"
+        if whole:
+            return
+    assert not all_faults, "more requests than were tried"
 
 
 def test_a_slow_server_gets_everything(way, work, request):
@@ -152,10 +154,10 @@ def test_a_stopped_server_costs_a_bounded_time(way, work, request, mlflow_server
 
 @pytest.mark.parametrize("fault", ["500", "answer lost"])
 def test_a_model_is_stored_once(way, shards, tmp_path, fault, all_faults, tally):
-    """The upload of a model is some twenty requests."""
+    """The upload of a model is the larger part of some thirty requests."""
     short = changed(short_config(), epochs=1, cooldown_epochs=0, warmup_epochs=0)
     train_run(short, shards, tmp_path / "first", tmp_path / "out", {})
-    for after in range(5, 32, 3 if all_faults else 13):
+    for after in range(5, 32, 3) if all_faults else (19,):
         work = tmp_path / f"work{after}"
         shutil.copytree(tmp_path / "first", work)
         digest = renamed(work, digest_of(f"model {fault} {after}"))
