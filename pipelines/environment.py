@@ -16,7 +16,7 @@ SETTINGS = {
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Nothing is unpickled, not from a model store, nor by a library that fetches weights of its own,
+    # Nothing is unpickled, from a model store or by a library that fetches weights of its own,
     # and no job runs for whoever reaches the port.
     "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",

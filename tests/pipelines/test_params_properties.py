@@ -1,0 +1,203 @@
+"""params.yaml by drawn documents: what is right is read as it stands, what is wrong is named."""
+
+import copy
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, reject, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipelines.check import check_params
+from pipelines.params.runs import configs_of
+from t2t.errors import ConfigError
+from t2t.training.workspace import run_digest
+from tests.faults.tally import Tally
+
+pytestmark = pytest.mark.faults("params.yaml, drawn")
+TREE = YAML(typ="safe").load((Path(__file__).resolve().parents[2] / "params.yaml").read_text())
+# Documents in the short and in the full form.
+FEW, MANY = 10, 250
+MODELS = [TREE["rows"][row]["model"] for row in ("t2t_vit_14", "vit_small", "t2t_vit_t_14")]
+
+
+def numbers(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False, allow_subnormal=False)
+
+
+KNOBS: dict[str, st.SearchStrategy[Any]] = {
+    "epochs": st.integers(20, 400),
+    "cooldown_epochs": st.integers(0, 20),
+    "warmup_epochs": st.integers(0, 19),
+    "batch_size": st.integers(1, 4096),
+    "lr": numbers(1e-3, 1.0),
+    "weight_decay": numbers(0, 1),
+    "betas": st.lists(numbers(0, 0.999), min_size=2, max_size=2),
+    "drop_path": numbers(0, 0.9),
+    "mix_prob": numbers(0, 1),
+    "ema_decay": numbers(0, 0.99999),
+    "train_fraction": numbers(0.01, 1),
+    "normalization": st.sampled_from(["imagenet", "measured"]),
+    "rand_augment": st.sampled_from(["none", "rand-m9-mstd0.5-inc1"]),
+}
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Any params.yaml of one or two scales and some rows of all that makes them differ."""
+    layers = st.fixed_dictionaries({}, optional=KNOBS)
+    scales = {}
+    for name in draw(st.lists(NAMES, min_size=1, max_size=2, unique=True)):
+        scale = copy.deepcopy(TREE["scales"]["digits"])
+        scale["train"] = draw(layers)
+        scale["seeds"] = draw(st.lists(st.integers(0, 2**40), min_size=1, max_size=3, unique=True))
+        scale["model"]["width_factor"] = draw(numbers(0.01, 1))
+        scales[name] = scale
+    rows = {}
+    for number, name in enumerate(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))):
+        train = draw(layers)
+        # No two rows may be one training: the rate tells them apart.
+        train["lr"] = 0.001 + 0.01 * number + draw(numbers(0, 0.005))
+        paper = {"table": 7, "block": draw(st.text("abc :#'\"-", max_size=9)), "top1_pct": 81.5}
+        paper |= {"params_m": 21.5, "macs_g": 4.8, "delta_pct": None}
+        rows[name] = {
+            "title": draw(st.text("aä-:#'\"{}[]&*!|>%@ ", min_size=1, max_size=20)),
+            "model": draw(st.sampled_from(MODELS)),
+            "train": train,
+            "baseline": draw(st.sampled_from([None, *rows])),
+            "paper": draw(st.sampled_from([None, paper])),
+        }
+    scale = draw(st.sampled_from(list(scales)))
+    tree = {"scale": scale, "scales": scales, "recipe": dict(TREE["recipe"])}
+    return copy.deepcopy(tree | {"rows": rows, "derived": {}})
+
+
+def written(tree: Any, path: Path, *, flow: bool | None = False, width: int = 100) -> Path:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.width, yaml.allow_unicode = flow, width, True
+    yaml.representer.ignore_aliases = lambda data: True
+    stream = io.StringIO()
+    yaml.dump(tree, stream)
+    try:  # a few flow mappings that this library writes it cannot read
+        YAML(typ="safe", pure=True).load(stream.getvalue())
+    except YAMLError:
+        reject()
+    path.write_text(stream.getvalue(), encoding="utf-8")
+    return path
+
+
+def resolved(path: Path) -> dict[tuple[str, str, int], tuple[dict, str]]:
+    """The configuration and digest of every run of every row at every scale."""
+    params = check_params(path)
+    return {
+        (scale, row, config.seed): (config.plain(), run_digest(config.plain(), {}, {}))
+        for scale in params.tree["scales"]
+        for row in params.tree["rows"]
+        for config in configs_of(params, scale, row, None)
+    }
+
+
+def hold(all_faults: bool, tally: Tally, check: Callable[..., None], **drawn: Any) -> None:
+    """Draws what `check` takes, a few times or often."""
+    examples = MANY if all_faults else FEW
+
+    def counted(**values: Any) -> None:
+        check(**values)
+        tally.add(True)
+
+    chosen = settings(
+        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    )  # fmt: skip
+    try:
+        chosen(given(**drawn)(counted))()
+    except BaseException:
+        tally.add(False)
+        raise
+
+
+def test_a_valid_document_is_read_as_it_stands_however_it_is_written(all_faults, tally, tmp_path):
+    def check(tree: dict[str, Any], flow: bool | None, width: int) -> None:
+        path = written(tree, tmp_path / "params.yaml", flow=flow, width=width)
+        found = resolved(path)
+        for (scale, row, _), (config, _) in found.items():
+            layers = (tree["recipe"], tree["scales"][scale]["train"], tree["rows"][row]["train"])
+            for key, value in {k: v for layer in layers for k, v in layer.items()}.items():
+                right = tuple(value) if isinstance(value, list) else value
+                assert config["recipe"][key] == right, key
+            assert config["width_factor"] == tree["scales"][scale]["model"]["width_factor"]
+        read = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        assert resolved(written(read, path)) == found
+        assert len({digest for _, digest in found.values()}) == len(found)
+
+    styles = {"flow": st.sampled_from([False, None]), "width": st.sampled_from([40, 200])}
+    hold(all_faults, tally, check, tree=documents(), **styles)
+
+
+def places(tree: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Every key that a document may have, by its path, but names of scales and rows."""
+    scale, row = next(iter(tree["scales"])), next(iter(tree["rows"]))
+    found = [("recipe", key) for key in tree["recipe"]]
+    found += [("scales", scale, key) for key in tree["scales"][scale]]
+    found += [("scales", scale, "shards", "image_size"), ("scales", scale, "model", "width_factor")]
+    found += [("rows", row, key) for key in tree["rows"][row]]
+    found += [("rows", row, "model", key) for key in ("backbone", "variant")]
+    return found
+
+
+def change(tree: dict[str, Any], path: tuple[str, ...], how: str) -> tuple[str, ...] | None:
+    """Makes the document wrong at `path`; the path that an error must name, None for no change."""
+    parent: Any = tree
+    for name in path[:-1]:
+        parent = parent[name]
+    last = path[-1]
+    if how == "missing":
+        del parent[last]
+    elif how == "misspelt":
+        parent[f"{last}x"] = parent.pop(last)
+        # Either the key that is unknown or the one that is missing.
+    elif how == "a mapping":
+        parent[last] = {"surplus": 1}
+    elif how == "a list":
+        parent[last] = [[1]]
+    elif how == "a string":
+        if isinstance(parent[last], str | None) or last in ("rand_augment", "normalization"):
+            return None
+        parent[last] = "17x"
+    else:
+        if isinstance(parent[last], bool | dict | str | list | None):
+            return None
+        parent[last] = {"negative": -3, "not a number": float("nan")}[how]
+    return path
+
+
+HOWS = ("missing", "misspelt", "a mapping", "a list", "a string", "negative", "not a number")
+
+
+def test_an_invalid_document_is_refused_at_its_key(all_faults, tally, tmp_path):
+    def check(data: st.DataObject, tree: dict[str, Any], how: str) -> None:
+        # So that the recipe's own values are read, and the rows stay apart.
+        for scale in tree["scales"].values():
+            scale["train"] = {}
+        for row in tree["rows"].values():
+            row["train"] = {"lr": row["train"]["lr"]}
+        path = change(tree, data.draw(st.sampled_from(places(tree))), how)
+        assume(path is not None)
+        file = written(tree, tmp_path / "params.yaml")
+        with pytest.raises(ConfigError) as caught:
+            check_params(file)
+        message = str(caught.value)
+        assert "\n" not in message and message.startswith("params.yaml:")
+        _, line, named, _ = re.split(":", message, maxsplit=3)
+        assert 1 <= int(line) <= len(file.read_text().splitlines())
+        wanted = ".".join(path or ())
+        assert named.strip().startswith(wanted) or wanted.startswith(named.strip()), message
+
+    drawn = {"data": st.data(), "tree": documents(), "how": st.sampled_from(HOWS)}
+    hold(all_faults, tally, check, **drawn)
