@@ -1,8 +1,13 @@
 """`dvc repro`: everything once, then only what an edit makes stale."""
 
+import contextlib
+import hashlib
 import json
 import os
+import random
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -219,6 +224,51 @@ def test_killed_trainer_fails_the_stage_and_goes_on_next_time(project, undisturb
     assert "train@t2t_vit_14" in project.stale()
     project.repro("train@t2t_vit_14")
     assert weights(project) == weights(undisturbed)
+
+
+@pytest.mark.faults("killed dvc repro")
+def test_dvc_killed_at_random_moments_goes_on(made, undisturbed, tmp_path, all_faults, tally):
+    """Whatever it was at: hashing, training, scoring, moving into its cache, writing dvc.lock."""
+    draws = random.Random(0)
+    for number in range(20 if all_faults else 2):
+        project = made[0].copied(tmp_path / f"project{number}")
+        project.edit("params.yaml", *LONG)
+        dvc = project.start_dvc("repro", "evaluate@t2t_vit_14")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            dvc.wait(draws.uniform(1, 12))
+        os.kill(dvc.pid, signal.SIGKILL)
+        dvc.wait()
+        project.repro("evaluate@t2t_vit_14")
+        assert not trainers(project)
+        held = weights(project) == weights(undisturbed) and damaged_objects(project) == []
+        held &= project.stale() == {"report"} and not list(
+            project.folder.glob("[dr]*/**/*.partial")
+        )
+        tally.add(held)
+        assert held, project.read("dvc.log")
+        shutil.rmtree(project.folder)
+
+
+def damaged_objects(project):
+    """Files of DVC's cache that are not what their name says."""
+    objects = (project.folder / ".dvc" / "cache" / "files" / "md5").glob("??/*")
+    return [
+        path.name
+        for path in objects
+        if hashlib.md5(path.read_bytes()).hexdigest() != path.parent.name + path.name.split(".")[0]
+    ]
+
+
+@pytest.mark.faults("two at once")
+def test_a_second_repro_is_refused_and_the_first_goes_on(project):
+    project.edit("params.yaml", *LONG)
+    first = project.start_dvc("repro", "train@t2t_vit_14")
+    wait_for(lambda: trainers(project))
+    second = project.dvc("repro", "train@t2t_vit_14")
+    assert second.returncode != 0 and "Traceback" not in second.stderr
+    assert "lock" in second.stderr or "is busy" in second.stderr
+    assert len(trainers(project)) == 1
+    assert first.wait(200) == 0, project.read("dvc.log")
 
 
 @pytest.mark.faults("inputs edited meanwhile")
