@@ -25,13 +25,14 @@ faults: setup  ## break everything on purpose, put the counts into reports/fault
 gpu-checks: setup  ## the tests that need a CUDA device
 	$(in) pytest -m gpu
 
-check: setup  ## lint, types, layers, lock file
+check: setup  ## lint, types, layers, lock file, known vulnerabilities
 	$(in) ruff check .
 	$(in) ruff format --check .
 	$(in) toml-sort --check pyproject.toml
 	$(in) basedpyright
 	$(in) lint-imports
 	sh scripts/check_lock.sh
+	sh scripts/audit.sh
 
 ui: setup  ## MLflow on http://127.0.0.1:5000
 	$(in) sh -c 'mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host 127.0.0.1 --port 5000'

@@ -39,7 +39,7 @@ def test_every_folder_and_file_it_names_exists():
         assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize("script", ["setup.sh", "check_lock.sh"])
+@pytest.mark.parametrize("script", ["setup.sh", "check_lock.sh", "audit.sh"])
 def test_scripts_are_sh(script):
     subprocess.run(["sh", "-n", str(ROOT / "scripts" / script)], check=True)
 
