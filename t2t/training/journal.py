@@ -18,7 +18,8 @@ from t2t.files import fsync_path
 
 _CHECKSUM = "crc32"
 _REQUIRED = frozenset({"kind", "step", "time_ms"})
-_KNOWN = _REQUIRED | {"metrics", "timing", "device", "processes", "tags"}
+# What a line may hold that has no checksum, as journals once had none.
+_UNCHECKED = _REQUIRED | {"metrics", "timing", "device", "processes", "tags"}
 
 
 class Journal:
@@ -62,14 +63,17 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _event_of(line: bytes) -> dict[str, Any] | None:
-    """The event that a line holds, None for a damaged one. Journals once had no checksums."""
+    """The event that a line holds, None for a damaged one."""
     try:
         event = json.loads(line)
         written = event.pop(_CHECKSUM, None)
-        sound = _REQUIRED <= event.keys() <= _KNOWN
+        if written is None:
+            sound = _REQUIRED <= event.keys() <= _UNCHECKED
+        else:
+            sound = written == _checksum(event)
     except (ValueError, AttributeError, TypeError):
         return None
-    return event if sound and written in (None, _checksum(event)) else None
+    return event if sound else None
 
 
 def _checksum(event: dict[str, Any]) -> int:

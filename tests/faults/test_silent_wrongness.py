@@ -13,7 +13,6 @@ from pipelines.check import check_params, twin_rows
 from pipelines.freshness import check_freshness
 from t2t.data.shard_manifest import load_manifest, manifest_path
 from t2t.data.shards import write_shard
-from t2t.data.sources import open_prepared
 from t2t.data.twins import KnownImages
 from t2t.errors import CheckpointError, ConfigError, DataError
 from t2t.evaluation.row import evaluate_row
@@ -25,7 +24,7 @@ from t2t.training.run import train_run
 from t2t.training.workspace import workspace_of
 from tests.data.faulty import Mislabelled, Steady
 from tests.reporting.synthetic import NOT_RUN, table_7, write_metrics, write_results
-from tests.runs import FirstImages, changed, short_config
+from tests.runs import changed, short_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults("silent wrongness")]
 PARAMS = (Path(__file__).resolve().parents[2] / "params.yaml").read_text()
@@ -291,16 +290,3 @@ def test_two_rows_that_are_one_training_at_one_scale(tmp_path):
     params = check_params(path)
     assert twin_rows(params, "digits") == [("vit_small", "vit_small_again")]
     assert twin_rows(params, "imagenet") == []
-
-
-def test_leaks_reach_the_stages_output(shards, tmp_path):
-    """The digits hold no twin, so one is put there."""
-    source = open_prepared(shards / "raw")
-    train = FirstImages(source.split("train"), 60)
-    known: KnownImages = {}
-    common = {"classes": source.classes, "source_fingerprint": source.fingerprint}
-    for split in ("train", "val"):
-        manifest = write_shard(
-            train, tmp_path / f"{split}.beton", split=split, image_size=32, known=known, **common
-        )
-    assert manifest.num_leaked == 60 and "60 of 60 images are in another" in manifest.warnings()[0]
