@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines.params.analysis import Analysis
-from pipelines.params.reader import NAME_PATTERN, Params
-from pipelines.params.table import DerivedRow, Row, Scale
+from pipelines.params.reader import NAME_PATTERN, Params, suggest
+from pipelines.params.table import DerivedRow, DownstreamSet, Row, Scale, Transfer
 from pipelines.params.training import (
     RowModel,
     Section,
@@ -15,9 +15,11 @@ from pipelines.params.training import (
     resolve_recipe,
     row_seeds,
 )
+from pipelines.params.transfers import transfer_facts, transfer_recipe
 from t2t.errors import T2TError
 
 SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "analyses")
+SECTIONS += ("downstream", "transfer_recipes", "transfers")
 
 
 def check_params(path: Path) -> Params:
@@ -29,7 +31,8 @@ def check_params(path: Path) -> Params:
             raise params.error(str(section), f"unknown section (known here: {known})")
     _check_names(params, "scales")
     _check_names(params, "rows")
-    _check_names(params, "derived", at_least=0)
+    for section in ("derived", "downstream", "transfer_recipes", "transfers"):
+        _check_names(params, section, at_least=0)
     scale = params.part("scale", str)
     if scale not in params.part("scales", dict):
         raise params.error(
@@ -45,6 +48,9 @@ def check_params(path: Path) -> Params:
         _check_row(params, name, "derived", row)
     _check_analyses(params)
     _check_twins(params)
+    _check_downstream(params)
+    for name in params.tree["transfers"]:
+        _check_transfer(params, name)
     return params
 
 
@@ -143,6 +149,43 @@ def twin_rows(params: Params, scale: str) -> list[tuple[str, str]]:
                 pairs.append((first[training], name))
             first.setdefault(training, name)
     return pairs
+
+
+def _check_downstream(params: Params) -> None:
+    """Every scale says what stands for each set, and what it changes of each transfer recipe."""
+    for name in params.tree["downstream"]:
+        params.part(f"downstream.{name}", DownstreamSet)
+    for scale in params.tree["scales"]:
+        for key, section in (("downstream", "downstream"), ("transfer", "transfer_recipes")):
+            place, known = f"scales.{scale}.{key}", params.tree[section]
+            for name in params.part(place, dict):
+                if name not in known:
+                    hint = suggest(str(name), known)
+                    raise params.error(f"{place}.{name}", f"is not in {section}{hint}")
+            for name in known:
+                params.value(f"{place}.{name}")
+        for name in params.tree["transfer_recipes"]:
+            places = [f"transfer_recipes.{name}", f"scales.{scale}.transfer.{name}"]
+            merged_recipe(params, ["recipe", *places])
+
+
+def _check_transfer(params: Params, name: str) -> None:
+    place = f"transfers.{name}"
+    transfer = params.part(place, Transfer)
+    if name in params.tree["rows"] or name in params.tree["derived"]:
+        raise params.error(place, "is the name of a row; a name is one row's or one transfer's")
+    for key, section in (("needs", "rows"), ("set", "downstream"), ("recipe", "transfer_recipes")):
+        value, known = getattr(transfer, key), params.tree[section]
+        if value not in known:
+            hint = suggest(value, known)
+            raise params.error(f"{place}.{key}", f"{value!r} is not in {section}{hint}")
+    needed = params.part(f"rows.{transfer.needs}", Row).model
+    if transfer.model != needed:
+        problem = f"is the network of {transfer.needs}, so must be {needed.model_dump()}"
+        raise params.error(f"{place}.model", problem)
+    for scale in params.tree["scales"]:
+        transfer_recipe(params, scale, transfer_facts(params, name))
+        row_seeds(params, scale, name, "transfers")
 
 
 def _backbones() -> list[str]:

@@ -25,12 +25,14 @@ def check_freshness(arguments: Sequence[str], root: Path) -> None:
     shards = root / arguments[arguments.index("--shards") + 1]
     raw = shards.parent.parent / "raw" / shards.name / "manifest.json"
     current = _value(raw, "fingerprint")
+    _, _, downstream = shards.name.partition(".")
+    stage = f"shard_downstream@{downstream}" if downstream else "shard"
     for manifest in sorted(shards.glob(_SHARDS)):
         made_from = _value(manifest, "source_fingerprint")
         if current is not None and made_from is not None and made_from != current:
             raise DataError(
                 f"{manifest.with_suffix('')}: written from other raw data than {raw.parent} holds; "
-                "run `dvc repro shard`"
+                f"run `dvc repro {stage}`"
             )
 
 

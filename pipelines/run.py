@@ -19,8 +19,8 @@ from pipelines.parent import leave_with_parent
 from t2t.errors import ConfigError, EnvironmentProblem, T2TError
 from t2t.files import NO_ROOM
 
-VERBS = ("prepare", "shard", "train", "evaluate", "analyse", "report")
-TRACKED_VERBS = ("train", "evaluate")
+VERBS = ("prepare", "shard", "train", "evaluate", "analyse", "transfer", "report")
+TRACKED_VERBS = ("train", "evaluate", "transfer")
 
 
 def run_stage(verb: str, arguments: Sequence[str]) -> None:

@@ -13,11 +13,14 @@ ValFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Digits(ParamsPart):
-    """Scikit-learn's digits; `val_fraction` of each class is set aside."""
+    """Scikit-learn's digits, turned by `quarter_turns`; `val_fraction` of each class is set aside,
+    and of the others `train_per_class` are kept (null: all)."""
 
     source: Literal["digits"]
     split_seed: SplitSeed
     val_fraction: ValFraction
+    quarter_turns: Annotated[int, Field(ge=0, le=3)] = 0
+    train_per_class: Annotated[int, Field(ge=1)] | None = None
 
 
 class Imagenette(ParamsPart):

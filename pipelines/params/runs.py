@@ -53,8 +53,16 @@ def configs_of(params: Params, scale: str, row: str, needed: Path | None) -> lis
 
 
 def _parent(params: Params, scale: str, row: str, needed: Path, seed: int) -> Parent:
-    """The run of the same seed, or of the scale's first where the needed row takes fewer seeds."""
-    run = run_folder(needed, seed)
-    if not run.is_dir():
-        run = run_folder(needed, params.part(f"scales.{scale}.seeds", Seeds)[0])
+    run = needed_run(params, scale, needed, seed)
     return Parent(run, params.part(f"derived.{row}.role", Role))
+
+
+def needed_run(params: Params, scale: str, needed: Path, seed: int) -> Path:
+    """The run of the same seed, or of the scale's first where the needed row takes fewer seeds.
+
+    needed: the folder of the needed row's runs.
+    """
+    run = run_folder(needed, seed)
+    if run.is_dir():
+        return run
+    return run_folder(needed, params.part(f"scales.{scale}.seeds", Seeds)[0])

@@ -14,7 +14,10 @@ from pipelines.params.training import (
     Role,
     RowModel,
     Seeds,
+    Start,
 )
+
+Title = Annotated[str, Field(min_length=1, max_length=80)]
 
 
 class Paper(ParamsPart):
@@ -31,7 +34,7 @@ class Paper(ParamsPart):
 class Row(ParamsPart):
     """`rows.<row>`: one line of the table."""
 
-    title: Annotated[str, Field(min_length=1, max_length=80)]
+    title: Title
     model: RowModel
     train: dict[str, Any]
     baseline: Name | None
@@ -46,6 +49,40 @@ class DerivedRow(Row):
     phase: Phase
 
 
+class DownstreamSet(ParamsPart):
+    """`downstream.<set>`: a data set that rows are transferred to."""
+
+    title: Title
+    train: dict[str, Any]
+
+
+class TransferPaper(ParamsPart):
+    """`transfers.<id>.paper`: the paper's figure as printed; `paper: null` where it has none."""
+
+    table: Annotated[int, Field(ge=1, le=7)]
+    top1_pct: Annotated[float, Field(ge=0, le=100)]
+
+
+class Transfer(ParamsPart):
+    """`transfers.<id>`: the row `needs`, trained on, on the set `set`."""
+
+    title: Title
+    needs: Name
+    set: Name
+    recipe: Name
+    start: Start
+    model: RowModel
+    train: dict[str, Any]
+    paper: TransferPaper | None
+
+
+class DownstreamData(ParamsPart):
+    """`scales.<scale>.downstream.<set>`: what stands for a downstream set at this scale."""
+
+    data: DataParams
+    shards: ShardParams
+
+
 class Scale(ParamsPart):
     """`scales.<scale>`: data, size and length of every run at this scale."""
 
@@ -58,3 +95,5 @@ class Scale(ParamsPart):
     cpu_threads: CpuThreads
     train: dict[str, Any]
     fine: FineTuning
+    downstream: dict[str, DownstreamData]
+    transfer: dict[str, dict[str, Any]]

@@ -17,8 +17,13 @@ SeedCount = Annotated[int, Field(ge=1)]
 SEEDS = "seeds"
 # Rows of the table stand in one of two sections: those of `derived` start from a row of `rows`.
 Section = Literal["rows", "derived"]
+# The sections whose entries are trained, each with `train` and with seeds of its own.
+Trained = Section | Literal["transfers"]
+_TRAINED = ("rows", "derived", "transfers")
 # What the runs of the row that `derived.<row>.needs` names are to those of <row>.
 Role = Literal["weights", "teacher"]
+# What the needed row's weights are to a transfer: what it starts from, or nothing.
+Start = Literal["trained", "scratch"]
 # The block of the scale that trains a row of `derived`.
 Phase = Literal["train", "fine"]
 
@@ -45,7 +50,7 @@ class RowModel(ParamsPart):
     overrides: dict[str, bool | int | float | str] = {}
 
 
-def row_seeds(params: Params, scale: str, row: str, section: Section = "rows") -> list[int]:
+def row_seeds(params: Params, scale: str, row: str, section: Trained = "rows") -> list[int]:
     """The scale's seeds, or as many of the first as `<section>.<row>.train.seeds` says."""
     seeds = params.part(f"scales.{scale}.seeds", Seeds)
     wanted = params.part(f"{section}.{row}.train", dict[str, Any]).get(SEEDS)
@@ -90,7 +95,7 @@ def merged_recipe(params: Params, places: Sequence[str]) -> Recipe:
     for place in places:
         layer = params.part(place, dict[str, Any])
         for name, value in layer.items():
-            if name == SEEDS and place.startswith(typing.get_args(Section)):
+            if name == SEEDS and place.partition(".")[0] in _TRAINED:
                 continue
             if name not in known:
                 raise params.error(f"{place}.{name}", f"unknown key{suggest(name, known)}")

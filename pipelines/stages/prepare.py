@@ -1,4 +1,4 @@
-"""prepare: the scale's data set, checked and in one known form."""
+"""prepare: the scale's data set, or a downstream one, checked and in one known form."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,13 +11,18 @@ from t2t.data.sources import prepare
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads `scales.<scale>.data` and raw files; writes the folder --out, and --downloads."""
+    """Reads `scales.<scale>.data` and raw files; writes the folder --out, and --downloads.
+
+    With --downstream, the set of `scales.<scale>.downstream.<set>`.
+    """
     parser = argparse.ArgumentParser(prog="prepare", description=__doc__)
     parser.add_argument("--scale", required=True)
+    parser.add_argument("--downstream")
     parser.add_argument("--downloads", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
-    data = Params(Path("params.yaml")).part(f"scales.{args.scale}.data", DataParams)
+    place = f"scales.{args.scale}" + f".downstream.{args.downstream}" * bool(args.downstream)
+    data = Params(Path("params.yaml")).part(f"{place}.data", DataParams)
     manifest = prepare(
         data.source,
         args.out,

@@ -15,26 +15,33 @@ from t2t.data.twins import KnownImages
 
 def main(argv: Sequence[str]) -> None:
     """Reads `scales.<scale>.shards` and `.fine.image_size`, and the folder --raw; writes the shards
-    train, val and val_fine into --out."""
+    train, val and val_fine into --out.
+
+    With --downstream, `scales.<scale>.downstream.<set>.shards` alone, and no val_fine.
+    """
     parser = argparse.ArgumentParser(prog="shard", description=__doc__)
     parser.add_argument("--scale", required=True)
+    parser.add_argument("--downstream")
     parser.add_argument("--raw", type=Path, required=True)
     parser.add_argument("--downloads", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     params = Params(Path("params.yaml"))
-    shards = params.part(f"scales.{args.scale}.shards", ShardParams)
-    fine_size = params.part(f"scales.{args.scale}.fine.image_size", ImageSize)
+    place = f"scales.{args.scale}" + f".downstream.{args.downstream}" * bool(args.downstream)
+    shards = params.part(f"{place}.shards", ShardParams)
     source = open_prepared(args.raw, raw_roots(args.downloads))
     args.out.mkdir(parents=True, exist_ok=True)
     known: KnownImages = {}
     # Validation images are the paper's view of them, and all of them. Training images are rendered
     # to any size from one shard.
-    for name, split, image_size, kept in (
+    wanted = [
         ("train", "train", shards.image_size, shards.train),
         ("val", "val", shards.image_size, TrainShardParams()),
-        ("val_fine", "val", fine_size, TrainShardParams()),
-    ):
+    ]
+    if not args.downstream:
+        fine_size = params.part(f"{place}.fine.image_size", ImageSize)
+        wanted.append(("val_fine", "val", fine_size, TrainShardParams()))
+    for name, split, image_size, kept in wanted:
         manifest = write_shard(
             source.split(split),
             args.out / f"{name}.beton",

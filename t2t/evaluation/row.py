@@ -74,6 +74,7 @@ class RowEvaluation:
             **self._cost(),
             "image_size": first["image_size"],
             "num_classes": first["num_classes"],
+            "train_images": first["train_images"],
             "val_images": self.ema[0].images,
         }
 
@@ -112,8 +113,10 @@ def evaluate_row(runs: Path, shards: Path) -> RowEvaluation:
     return RowEvaluation(tuple(configs), tuple(ema), tuple(raw), cost, sha256_text(curves))
 
 
-def write_evaluation(evaluation: RowEvaluation, metrics: Path, seeds: Path) -> None:
-    """Writes the summary (JSON) and a table with a line per seed (CSV).
+def write_evaluation(
+    evaluation: RowEvaluation, metrics: Path, seeds: Path, facts: Mapping[str, str] | None = None
+) -> None:
+    """Writes the summary (JSON), `facts` in it, and a table with a line per seed (CSV).
 
     The summary is sealed and says which table and which learning curves belong to it, so that a
     report notices files of another run.
@@ -126,7 +129,7 @@ def write_evaluation(evaluation: RowEvaluation, metrics: Path, seeds: Path) -> N
         "evaluations_sha256": sha256_text(table),
         "curves_sha256": evaluation.curves_sha256,
     }
-    write_json(metrics, sealed(evaluation.summary() | companions))
+    write_json(metrics, sealed(evaluation.summary() | dict(facts or {}) | companions))
 
 
 def _seeds_csv(evaluation: RowEvaluation) -> str:

@@ -82,7 +82,7 @@ class RunConfig:
     @property
     def data_set(self) -> str:
         """The name of its data set, for people: the scale's, or that and the downstream set's."""
-        return self.scale if self.downstream is None else f"{self.scale}-{self.downstream}"
+        return self.scale if self.downstream is None else f"{self.scale}.{self.downstream}"
 
     def plain(self) -> dict[str, Any]:
         """As plain values, drop-path among the network's arguments; a parent is its digest."""

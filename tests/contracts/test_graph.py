@@ -20,11 +20,19 @@ FINE, DISTILLED = "t2t_vit_14_384", "t2t_vit_7_distilled"
 VERB_OF = {verb: verb for verb in VERBS} | {
     "train_derived": "train",
     "evaluate_derived": "evaluate",
+    "prepare_downstream": "prepare",
+    "shard_downstream": "shard",
 }
 ONE_OF = {"train": "t2t_vit_14", "evaluate": "t2t_vit_14"}
 ONE_OF |= {"train_derived": FINE, "evaluate_derived": FINE}
 # Stages that know a network by the runs alone, whose digest covers its code.
 OF_RUNS = {"analyse": "t2t_vit_14"}
+ONE_OF |= {"transfer": "cifar10_t2t_vit_14"}
+ONE_OF |= {"prepare_downstream": "cifar10", "shard_downstream": "cifar10"}
+# Of each family with networks a stage of another backbone than the above, and that backbone.
+OTHER = {"train": ("vit_small", "vit"), "evaluate": ("vit_small", "vit")}
+OTHER |= {f"{verb}_derived": ("deit_small_distilled", "deit") for verb in ("train", "evaluate")}
+OTHER |= {"transfer": ("cifar10_vit_small", "vit")}
 
 
 def inputs_of(stage: str, row: str | None = None) -> StageInputs:
@@ -44,7 +52,7 @@ def test_deps_cover_imports(stage, inputs):
     declared = inputs[stage].paths
     backbone = ROOT / "t2t" / "models" / "t2t_vit.py"
     needed = import_closure(entry) | (
-        import_closure(backbone) if verb in ("train", "evaluate") else set()
+        import_closure(backbone) if verb in ("train", "evaluate", "transfer") else set()
     )
     uncovered = [
         str(path.relative_to(ROOT))
@@ -73,8 +81,7 @@ def test_the_import_check_sees_through_functions(tmp_path):
 
 
 def test_a_backbone_is_a_dependency_of_its_own_rows_alone(inputs):
-    for stage in ONE_OF:
-        row, name = ("deit_small_distilled", "deit") if "derived" in stage else ("vit_small", "vit")
+    for stage, (row, name) in OTHER.items():
         backbone = ROOT / "t2t" / "models" / f"{name}.py"
         assert not any(backbone.is_relative_to(path) for path in inputs[stage].paths)
         assert backbone in inputs_of(stage, row).paths
@@ -83,6 +90,26 @@ def test_a_backbone_is_a_dependency_of_its_own_rows_alone(inputs):
 def test_a_derived_row_depends_on_the_runs_that_it_needs():
     for name, row in PARAMS.tree["derived"].items():
         assert ROOT / "data/runs/digits" / row["needs"] in inputs_of("train_derived", name).paths
+
+
+def test_a_transfer_depends_on_what_it_needs_and_on_its_own_set_and_recipe():
+    for name, transfer in PARAMS.tree["transfers"].items():
+        inputs = inputs_of("transfer", name)
+        shards = {path.parent for path in inputs.paths if path.suffix == ".beton"}
+        assert shards == {ROOT / f"data/shards/digits.{transfer['set']}"}
+        assert ROOT / "data/runs/digits" / transfer["needs"] in inputs.paths
+        recipes = {key for key in inputs.param_keys if key.startswith("transfer_recipes")}
+        assert recipes == {f"transfer_recipes.{transfer['recipe']}"}
+
+
+def test_what_the_report_alone_reads_of_a_transfer_is_no_input(inputs):
+    keys = inputs["transfer"].param_keys
+    own = {
+        key.rpartition(".")[2] for key in keys if key.startswith("transfers.cifar10_t2t_vit_14.")
+    }
+    assert own == {"needs", "set", "recipe", "start", "model", "train"}
+    sections = "transfers", "downstream", "downstream.cifar10", "transfer_recipes"
+    assert not set(sections) & set(keys)
 
 
 def test_larger_images_concern_those_rows_alone_that_have_them(inputs):
@@ -128,6 +155,10 @@ class Asked(Params):
         ("train_derived", FINE),
         ("train_derived", DISTILLED),
         ("analyse", "t2t_vit_14"),
+        ("prepare_downstream", "cifar10"),
+        ("shard_downstream", "cifar10"),
+        ("transfer", "cifar10_t2t_vit_14"),
+        ("transfer", "flowers102_t2t_vit_14_scratch"),
         ("report", None),
     ],
 )
@@ -143,6 +174,7 @@ def test_params_cover_reads(name, row, monkeypatch, tmp_path):
         "shard": ["open_prepared", "write_shard"],
         "analyse": ["analyse_row"],
         "train": ["run_side_by_side", "curves_csv", "write_text"],
+        "transfer": ["run_side_by_side", "curves_csv", "evaluate_row", "write_evaluation"],
         "report": ["write_report"],
     }[verb]
     calls = []
@@ -156,18 +188,24 @@ def test_params_cover_reads(name, row, monkeypatch, tmp_path):
         + ["--out", folder, "--curves", folder]
         + ["--needed", folder] * (name == "train_derived"),
         "analyse": ["--row", str(row), "--runs", folder, "--shards", folder, "--out", folder],
+        "transfer": ["--transfer", str(row), "--needed", folder, "--shards", folder]
+        + ["--checkpoints", folder, "--out", folder, "--metrics", folder, "--seeds", folder]
+        + ["--curves", f"{folder}/curves.csv"],
         "report": ["--metrics", folder, "--evaluations", folder, "--curves", folder]
         + ["--out", folder],
     }[verb]
-    stage.main([*["--scale", "digits"] * (verb != "analyse"), *arguments])
+    downstream = ["--downstream", str(row)] * name.endswith("_downstream")
+    scale = ["--scale", "digits"] * (verb != "analyse")
+    stage.main([*scale, *downstream, *arguments])
     assert calls
 
 
-class Stub:
-    """Stands for what the work gives back."""
+class Stub(str):
+    """Stands for what the work gives back, an empty text among it."""
 
     classes = ()
     fingerprint = ""
+    configs = ()
 
     def __getitem__(self, name):
         return {}
@@ -177,6 +215,12 @@ class Stub:
 
     def warnings(self):
         return []
+
+    def metrics_per_seed(self):
+        return []
+
+    def summary(self):
+        return {}
 
 
 def test_evaluate_reads_no_params():

@@ -40,6 +40,30 @@ def test_digits_holds_every_scan_once_split_by_class():
     assert np.abs(share - 0.2).max() < 0.01
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turned_digits_are_the_same_scans_split_alike(turns):
+    upright = digits(0)
+    turned = load_source("digits", split_seed=0, val_fraction=0.2, quarter_turns=turns)
+    for name in ("train", "val"):
+        for index in (0, 100, 287):
+            image, label = upright.split(name)[index]
+            ours, same = turned.split(name)[index]
+            assert label == same
+            assert ours.tobytes() == image.rotate(90 * turns).tobytes() != image.tobytes()
+    assert turned.facts["quarter_turns"] == turns
+
+
+def test_a_few_of_each_class_are_some_of_the_training_images():
+    few = load_source("digits", split_seed=0, val_fraction=0.2, train_per_class=10)
+    whole = digits(0)
+    assert np.bincount(few.split("train").labels).tolist() == [10] * 10
+    known = {image.tobytes() for image in whole.split("train").images}
+    assert {image.tobytes() for image in few.split("train").images} <= known
+    assert (few.split("val").images == whole.split("val").images).all()
+    with pytest.raises(DataError, match="500 images of each class are wanted, and a class has 139"):
+        load_source("digits", split_seed=0, val_fraction=0.2, train_per_class=500)
+
+
 def test_prepare_gives_equal_bytes_and_the_seed_matters(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         prepare("digits", tmp_path / name, split_seed=seed, val_fraction=0.2)

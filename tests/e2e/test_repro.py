@@ -21,6 +21,8 @@ ALL = ["prepare", "shard"]
 ALL += [f"{verb}@{row}" for verb in ("train", "evaluate") for row in ("t2t_vit_14", "vit_small")]
 DERIVED = ["train_derived@t2t_vit_14_384", "evaluate_derived@t2t_vit_14_384"]
 ALL += [*DERIVED, "analyse@t2t_vit_14"]
+TRANSFER = "transfer@cifar10_t2t_vit_14"
+ALL += ["prepare_downstream@cifar10", "shard_downstream@cifar10", TRANSFER]
 LONG = ("epochs: 2", "epochs: 20")
 
 
@@ -51,6 +53,29 @@ def test_first_repro_runs_every_stage_once(made):
     assert fine["macs_g"] > metrics["macs_g"] and fine["val_images"] == metrics["val_images"]
 
 
+def test_a_transfer_is_trained_on_its_own_set_and_scored_there(made):
+    transfer = json.loads(made[0].read("reports/digits/transfers/cifar10_t2t_vit_14.json"))
+    assert (transfer["needs"], transfer["set"], transfer["recipe"]) == (
+        "t2t_vit_14",
+        "cifar10",
+        "paper",
+    )
+    assert (transfer["train_images"], transfer["num_classes"]) == (100, 10)
+    assert transfer["top1_pct"] == transfer["top1_raw_pct"] > 0
+    runs = made[0].folder / "data/transfers/digits/cifar10_t2t_vit_14"
+    config = json.loads((runs / "seed_0" / "config.json").read_text())
+    needed = json.loads(made[0].read("data/runs/digits/t2t_vit_14/seed_0/config.json"))
+    assert config["parent"] == {"role": "backbone", "digest": needed["digest"]}
+    (record,) = [
+        json.loads(path.read_text())
+        for path in (made[0].folder / "data/checkpoints").glob("*/run.json")
+        if "cifar10" in path.read_text()
+    ]
+    assert (record["experiment"], record["name"]) == ("digits", "cifar10_t2t_vit_14-seed0")
+    assert record["datasets"]["validation"]["name"] == "digits.cifar10-val"
+    assert (record["params"]["data_set"], record["tags"]["set"]) == ("digits.cifar10", "cifar10")
+
+
 def test_second_repro_runs_nothing(made):
     began = time.monotonic()
     assert made[0].repro() == []
@@ -61,7 +86,8 @@ def test_second_repro_runs_nothing(made):
 def test_dvc_shows_metrics_plots_and_params(made):
     project = made[0]
     metrics = json.loads(project.dvc("metrics", "show", "--json").stdout)[""]["data"]
-    assert {Path(name).stem for name in metrics} == {"t2t_vit_14", "vit_small", "t2t_vit_14_384"}
+    expected = {"t2t_vit_14", "vit_small", "t2t_vit_14_384", "cifar10_t2t_vit_14"}
+    assert {Path(name).stem for name in metrics} == expected
     assert all("top1_pct" in entry["data"] for entry in metrics.values())
     shown = project.dvc("plots", "show", "--json")
     assert "reports/digits/curves/t2t_vit_14.csv" in shown.stdout, shown.stderr
@@ -97,7 +123,7 @@ TAUGHT = """  t2t_vit_14_taught:
 
 
 def test_added_derived_row_runs_that_row_and_the_report(project):
-    project.write("params.yaml", project.read("params.yaml") + TAUGHT)
+    project.edit("params.yaml", "transfers:\n", f"{TAUGHT}transfers:\n")
     stages = ["train_derived@t2t_vit_14_taught", "evaluate_derived@t2t_vit_14_taught", "report"]
     assert project.repro() == stages
     assert "T2T-ViT-14, taught" in project.read("reports/digits/table.md")
@@ -115,12 +141,22 @@ def test_edited_row_makes_what_needs_it_stale(project):
     assert project.stale() == {"train@t2t_vit_14", "report"}
     project.repro("train@t2t_vit_14")
     below = {f"{verb}@t2t_vit_14" for verb in ("evaluate", "analyse")}
-    assert project.stale() == {*below, "train_derived@t2t_vit_14_384", "report"}
+    below |= {"train_derived@t2t_vit_14_384", TRANSFER}
+    assert project.stale() == {*below, "report"}
 
 
 def test_fine_tuning_is_the_derived_rows_affair(project):
     project.edit("params.yaml", "epochs: 1,", "epochs: 2,")
     assert project.stale() == {"train_derived@t2t_vit_14_384"}
+
+
+def test_a_transfers_knobs_are_its_own_affair(project):
+    project.edit("params.yaml", "title: T2T-ViT-14 on CIFAR-10", "title: T2T-ViT-14 elsewhere")
+    project.edit("params.yaml", "lr: 1.0e-4", "lr: 2.0e-4")  # of another transfer recipe
+    assert project.stale() == set()
+    project.edit("params.yaml", "lr: 0.05", "lr: 0.04")
+    project.edit("params.yaml", "train_per_class: 10", "train_per_class: 5")
+    assert project.stale() == {"prepare_downstream@cifar10", TRANSFER}
 
 
 def test_another_fine_size_trains_no_other_row(project):

@@ -16,7 +16,14 @@ from t2t.errors import ConfigError, EnvironmentProblem
 TEXT = (Path(__file__).resolve().parents[2] / "params.yaml").read_text()
 DIGITS = "{source: digits, split_seed: 0, val_fraction: 0.2}"
 RIGHT = {
-    DIGITS: {"source": "digits", "split_seed": 0, "val_fraction": 0.2},
+    DIGITS: {"source": "digits", "split_seed": 0, "val_fraction": 0.2, "quarter_turns": 0},
+    "{source: digits, split_seed: 1, val_fraction: 0.2, quarter_turns: 3, train_per_class: 10}": {
+        "source": "digits",
+        "split_seed": 1,
+        "val_fraction": 0.2,
+        "quarter_turns": 3,
+        "train_per_class": 10,
+    },
     "{source: imagenette, size: 160px}": {
         "source": "imagenette",
         "size": "160px",

@@ -83,7 +83,8 @@ def test_rows_of_data_efficiency_differ_in_their_share_alone(write):
 
 def test_a_project_may_have_no_derived_rows(write):
     text = TEXT[: TEXT.index("\nderived:") + 1]
-    check_params(write(text + "derived: {}\nanalyses: {}\n"))
+    end = "transfers: {}\n"
+    check_params(write(text + "derived: {}\nanalyses: {}\n" + end))
     with pytest.raises(ConfigError, match="derived: missing"):
         check_params(write(text))
     with pytest.raises(ConfigError, match="analyses: missing"):
@@ -205,6 +206,79 @@ MISTAKES = {
         "baseline: deit_small_distilled\n",
         ["derived.deit_small_distilled.baseline", "no other row"],
     ),
+    "transfer of nothing": (
+        "    needs: t2t_vit_14\n    set: cifar10\n",
+        "    needs: t2t_vit\n    set: cifar10\n",
+        ["transfers.cifar10_t2t_vit_14.needs", "'t2t_vit' is not in rows; did you mean t2t_vit"],
+    ),
+    "transfer of a derived row": (
+        "    needs: t2t_vit_14\n    set: cifar10\n",
+        "    needs: t2t_vit_14_384\n    set: cifar10\n",
+        ["transfers.cifar10_t2t_vit_14.needs", "'t2t_vit_14_384' is not in rows"],
+    ),
+    "transfer to nothing": (
+        "set: cifar10\n",
+        "set: cifar\n",
+        ["cifar10_t2t_vit_14.set", "'cifar' is not in downstream; did you mean cifar10?"],
+    ),
+    "unknown transfer recipe": (
+        "recipe: paper\n",
+        "recipe: papr\n",
+        ["cifar10_t2t_vit_14.recipe", "'papr' is not in transfer_recipes; did you mean paper?"],
+    ),
+    "unknown start": ("start: trained", "start: weights", ["14.start", "'trained' or 'scratch'"]),
+    "transfer of another network": (
+        "    start: trained\n    model: {backbone: t2t_vit, variant: t2t_vit_14}",
+        "    start: trained\n    model: {backbone: t2t_vit, variant: t2t_vit_7}",
+        ["cifar10_t2t_vit_14.model", "the network of t2t_vit_14, so must be", "'t2t_vit_14'"],
+    ),
+    "transfer and row of one name": (
+        "  cifar10_t2t_vit_14:",
+        "  t2t_vit_14_384:",
+        ["transfers.t2t_vit_14_384", "is the name of a row"],
+    ),
+    "unknown knob of a transfer": (
+        "train: {seeds: 1, frozen: [norm",
+        "train: {seeds: 1, frosen: [norm",
+        ["transfers.cifar10_vit_small.train.frosen", "did you mean frozen?"],
+    ),
+    "no seeds of a transfer": (
+        "train: {seeds: 1, frozen",
+        "train: {seeds: 0, frozen",
+        ["transfers.cifar10_vit_small.train.seeds", "greater than or equal to 1"],
+    ),
+    "unknown knob of a transfer recipe": (
+        "    decay_all: true\n",
+        "    decay_al: true\n",
+        ["transfer_recipes.paper.decay_al", "did you mean decay_all?"],
+    ),
+    "transfer recipe out of range": (
+        "    backbone_lr_factor: 0.01\n",
+        "    backbone_lr_factor: 0.0\n",
+        ["transfer_recipes.paper.backbone_lr_factor", "greater than 0, got 0.0"],
+    ),
+    "unknown optimiser": (
+        "optimizer: sgd",
+        "optimizer: sdg",
+        ["paper.optimizer", "'adamw' or 'sgd', got 'sdg'"],
+    ),
+    "frozen without brackets": ("frozen: [norm, cls_token]", "frozen: norm", ["paper.frozen"]),
+    "a set that a scale lacks": (
+        "      cifar100:\n",
+        "      cifar_100:\n",
+        ["digits.downstream.cifar_100", "is not in downstream; did you mean cifar100?"],
+    ),
+    "a transfer recipe that a scale lacks": (
+        "transfer: {paper: {}, sane: {}}",
+        "transfer: {paper: {}}",
+        ["imagenette.transfer.sane", "missing"],
+    ),
+    "no images of a class": (
+        "train_per_class: 10",
+        "train_per_class: 0",
+        ["downstream.cifar10.data.train_per_class", "greater than or equal to 1, got 0"],
+    ),
+    "five quarter turns": ("quarter_turns: 1", "quarter_turns: 5", ["data.quarter_turns", "got 5"]),
     "broken YAML": ("betas: [0.9, 0.999]", "betas: [0.9", ["no valid YAML"]),
     "python tag": ("lr: 2.0e-3", "lr: !!python/object:os.system 1", ["no valid YAML"]),
     "alias": ("seeds: [0, 1, 2]", "seeds: &s [0]\n    cpu_threads: *s", ["aliases"]),

@@ -1,4 +1,4 @@
-"""Setting images aside for validation where a data set has no split of its own."""
+"""Setting images aside where a data set has no split of its own, or too many images."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,3 +34,16 @@ def stratified(
             "each class needs an image on either side"
         ) from None
     return np.sort(train), np.sort(val)
+
+
+def few_of_each(labels: NDArray[np.int64], count: int, seed: int) -> Rows:
+    """Row numbers, ascending, of `count` rows of each class of `labels` (n,), drawn by `seed`.
+
+    Raises DataError where a class has fewer.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    drawn = [order[labels[order] == label][:count] for label in np.unique(labels)]
+    fewest = min(map(len, drawn))
+    if fewest < count:
+        raise DataError(f"{count} images of each class are wanted, and a class has {fewest}")
+    return np.sort(np.concatenate(drawn))

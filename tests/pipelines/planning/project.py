@@ -32,6 +32,7 @@ ROWS = """rows:
     paper: null
 derived: {}
 analyses: {}
+transfers: {}
 """
 NAMES = ["t2t_vit_14", "vit_small", "resnet_50"]
 GRAPH = {

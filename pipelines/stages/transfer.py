@@ -1,0 +1,47 @@
+"""transfer: a row's network trained on, on a downstream set, with every seed, and scored there."""
+
+import argparse
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.params.reader import Params
+from pipelines.params.runs import run_folder
+from pipelines.params.transfer_runs import transfer_configs
+from pipelines.params.transfers import transfer_facts
+from pipelines.provenance import run_tags
+from t2t.evaluation.row import evaluate_row, write_evaluation
+from t2t.files import write_text
+from t2t.training.curves import curves_csv
+from t2t.training.parallel import run_side_by_side, slots
+from t2t.training.record import record_evaluation
+from t2t.training.run import train_run
+
+
+def main(argv: Sequence[str]) -> None:
+    """Reads the transfer, its recipe and the runs --needed; writes --out (runs), --curves, and the
+    scores --metrics and --seeds."""
+    parser = argparse.ArgumentParser(prog="transfer", description=__doc__)
+    parser.add_argument("--scale", required=True)
+    parser.add_argument("--transfer", required=True)
+    for name in ("needed", "shards", "checkpoints", "out", "curves", "metrics", "seeds"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args(argv)
+    params = Params(Path("params.yaml"))
+    facts = transfer_facts(params, args.transfer)
+    configs = transfer_configs(params, args.scale, facts, args.needed)
+    tags = run_tags() | facts
+    runs = {config.seed: run_folder(args.out, config.seed) for config in configs}
+    jobs = [
+        functools.partial(train_run, config, args.shards, args.checkpoints, runs[config.seed], tags)
+        for config in configs
+    ]
+    run_side_by_side(jobs, slots(configs[0].cpu_threads))
+    args.curves.parent.mkdir(parents=True, exist_ok=True)
+    write_text(args.curves, curves_csv(runs))
+    evaluation = evaluate_row(args.out, args.shards)
+    write_evaluation(evaluation, args.metrics, args.seeds, facts)
+    for config, metrics in zip(evaluation.configs, evaluation.metrics_per_seed(), strict=True):
+        record_evaluation(args.checkpoints, config, metrics, {})
+    print(json.dumps(evaluation.summary() | facts, indent=2))
