@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> None:
     args.curves.parent.mkdir(parents=True, exist_ok=True)
     write_text(args.curves, curves_csv(runs))
     evaluation = evaluate_row(args.out, args.shards)
-    write_evaluation(evaluation, args.metrics, args.seeds, facts)
+    further = {**facts, "train_images": evaluation.configs[0]["train_images"]}
+    write_evaluation(evaluation, args.metrics, args.seeds, further)
     for config, metrics in zip(evaluation.configs, evaluation.metrics_per_seed(), strict=True):
         record_evaluation(args.checkpoints, config, metrics, {})
-    print(json.dumps(evaluation.summary() | facts, indent=2))
+    print(json.dumps(evaluation.summary() | further, indent=2))

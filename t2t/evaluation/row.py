@@ -74,7 +74,6 @@ class RowEvaluation:
             **self._cost(),
             "image_size": first["image_size"],
             "num_classes": first["num_classes"],
-            "train_images": first["train_images"],
             "val_images": self.ema[0].images,
         }
 
@@ -114,7 +113,7 @@ def evaluate_row(runs: Path, shards: Path) -> RowEvaluation:
 
 
 def write_evaluation(
-    evaluation: RowEvaluation, metrics: Path, seeds: Path, facts: Mapping[str, str] | None = None
+    evaluation: RowEvaluation, metrics: Path, seeds: Path, facts: Mapping[str, Any] | None = None
 ) -> None:
     """Writes the summary (JSON), `facts` in it, and a table with a line per seed (CSV).
 

@@ -174,7 +174,14 @@ def test_params_cover_reads(name, row, monkeypatch, tmp_path):
         "shard": ["open_prepared", "write_shard"],
         "analyse": ["analyse_row"],
         "train": ["run_side_by_side", "curves_csv", "write_text"],
-        "transfer": ["run_side_by_side", "curves_csv", "evaluate_row", "write_evaluation"],
+        "transfer": [
+            "run_side_by_side",
+            "curves_csv",
+            "write_text",
+            "evaluate_row",
+            "write_evaluation",
+            "record_evaluation",
+        ],
         "report": ["write_report"],
     }[verb]
     calls = []
@@ -205,7 +212,7 @@ class Stub(str):
 
     classes = ()
     fingerprint = ""
-    configs = ()
+    configs = ({"train_images": 0},)
 
     def __getitem__(self, name):
         return {}
@@ -217,7 +224,7 @@ class Stub(str):
         return []
 
     def metrics_per_seed(self):
-        return []
+        return [{}]
 
     def summary(self):
         return {}
