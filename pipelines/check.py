@@ -7,7 +7,7 @@ from typing import get_args
 
 from pipelines.params.analysis import Analysis
 from pipelines.params.reader import NAME_PATTERN, Params, suggest
-from pipelines.params.table import DerivedRow, DownstreamSet, Row, Scale, Transfer
+from pipelines.params.table import DerivedRow, DownstreamSet, ReleasedRow, Row, Scale, Transfer
 from pipelines.params.training import (
     RowModel,
     Section,
@@ -18,7 +18,7 @@ from pipelines.params.training import (
 from pipelines.params.transfers import transfer_facts, transfer_recipe
 from t2t.errors import T2TError
 
-SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "analyses")
+SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "released", "analyses")
 SECTIONS += ("downstream", "transfer_recipes", "transfers")
 
 
@@ -31,7 +31,7 @@ def check_params(path: Path) -> Params:
             raise params.error(str(section), f"unknown section (known here: {known})")
     _check_names(params, "scales")
     _check_names(params, "rows")
-    for section in ("derived", "downstream", "transfer_recipes", "transfers"):
+    for section in ("derived", "released", "downstream", "transfer_recipes", "transfers"):
         _check_names(params, section, at_least=0)
     scale = params.part("scale", str)
     if scale not in params.part("scales", dict):
@@ -46,6 +46,8 @@ def check_params(path: Path) -> Params:
         row = params.part(f"derived.{name}", DerivedRow)
         _check_needs(params, name, row)
         _check_row(params, name, "derived", row)
+    for name in params.tree["released"]:
+        _check_released(params, name)
     _check_analyses(params)
     _check_twins(params)
     _check_downstream(params)
@@ -67,9 +69,14 @@ def _check_names(params: Params, section: str, at_least: int = 1) -> None:
 
 
 def _check_scale(params: Params, name: str) -> None:
-    seeds = params.part(f"scales.{name}", Scale).seeds
-    if len(set(seeds)) != len(seeds):
-        raise params.error(f"scales.{name}.seeds", f"every seed stands once, got {seeds}")
+    scale = params.part(f"scales.{name}", Scale)
+    if len(set(scale.seeds)) != len(scale.seeds):
+        raise params.error(f"scales.{name}.seeds", f"every seed stands once, got {scale.seeds}")
+    if params.tree["scales"][name]["extra_sets"] and scale.data.source != "imagenet":
+        raise params.error(
+            f"scales.{name}.extra_sets",
+            f"ImageNet-ReaL and -V2 are for the data of imagenet, not {scale.data.source}",
+        )
     train = ["recipe", f"scales.{name}.train"]
     merged_recipe(params, train)
     merged_recipe(params, [*train, f"scales.{name}.fine.train"])
@@ -97,20 +104,33 @@ def _check_needs(params: Params, name: str, row: DerivedRow) -> None:
             raise params.error(f"derived.{name}.role", problem)
 
 
+def _check_released(params: Params, name: str) -> None:
+    row = params.part(f"released.{name}", ReleasedRow)
+    for section in ("rows", "derived"):
+        if name in params.tree[section]:
+            raise params.error(f"released.{name}", f"stands in {section} too; a name is one row's")
+    _check_place(params, f"released.{name}", name, row)
+
+
 def _check_row(params: Params, name: str, section: Section, row: Row) -> None:
     for scale in params.tree["scales"]:
         resolve_recipe(params, scale, name, section)
         row_seeds(params, scale, name, section)
-    others = [other for other in (*params.tree["rows"], *params.tree["derived"]) if other != name]
+    _check_place(params, f"{section}.{name}", name, row)
+
+
+def _check_place(params: Params, place: str, name: str, row: Row | ReleasedRow) -> None:
+    rows = (*params.tree["rows"], *params.tree["derived"], *params.tree["released"])
+    others = [other for other in rows if other != name]
     if row.baseline is not None and row.baseline not in others:
         raise params.error(
-            f"{section}.{name}.baseline",
+            f"{place}.baseline",
             f"{row.baseline!r} is no other row (known: {', '.join(others)})",
         )
     known = _backbones()
     if row.model.backbone not in known:
         raise params.error(
-            f"{section}.{name}.model.backbone",
+            f"{place}.model.backbone",
             f"no backbone t2t/models/{row.model.backbone}.py (known: {', '.join(known)})",
         )
 
@@ -201,7 +221,7 @@ def main() -> int:
     except T2TError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    rows = len(params.tree["rows"]) + len(params.tree["derived"])
+    rows = sum(len(params.tree[section]) for section in ("rows", "derived", "released"))
     print(f"params.yaml: {rows} rows, scale {params.tree['scale']}")
     for first, second in twin_rows(params, params.tree["scale"]):
         print(f"Warning: at this scale {second} is trained as {first} is")

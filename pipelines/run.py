@@ -20,7 +20,8 @@ from t2t.errors import ConfigError, EnvironmentProblem, T2TError
 from t2t.files import NO_ROOM
 
 VERBS = ("prepare", "shard", "train", "evaluate", "analyse", "transfer", "report")
-TRACKED_VERBS = ("train", "evaluate", "transfer")
+VERBS += ("extra", "fetch", "catalogue", "measure", "compare")
+TRACKED_VERBS = ("train", "evaluate", "transfer", "fetch")
 
 
 def run_stage(verb: str, arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from pipelines.params.data import DataParams, ShardParams
+from pipelines.params.evaluation import Expected, ExtraSets, Measure, Sha256, Weights
 from pipelines.params.reader import Name, ParamsPart
 from pipelines.params.training import (
     CpuThreads,
@@ -83,6 +84,19 @@ class DownstreamData(ParamsPart):
     shards: ShardParams
 
 
+class ReleasedRow(ParamsPart):
+    """`released.<row>`: a line of the table whose weights were published, not trained here."""
+
+    title: Annotated[str, Field(min_length=1, max_length=80)]
+    model: RowModel
+    phase: Phase
+    weights: Weights
+    sha256: Sha256 | None
+    expected_top1_pct: Expected
+    baseline: Name | None
+    paper: Paper | None
+
+
 class Scale(ParamsPart):
     """`scales.<scale>`: data, size and length of every run at this scale."""
 
@@ -97,3 +111,5 @@ class Scale(ParamsPart):
     fine: FineTuning
     downstream: dict[str, DownstreamData]
     transfer: dict[str, dict[str, Any]]
+    extra_sets: ExtraSets
+    measure: Measure

@@ -52,7 +52,7 @@ def training_memory(
     network = copy.deepcopy(model).to("meta").train()
     with FakeTensorMode(allow_non_fake_inputs=True):
         network.to_empty(device="cpu")
-        with _Alive(network) as alive:
+        with Alive(network) as alive:
             images = torch.empty(batch_size, 3, *height_width(image_size))
             targets = torch.empty(batch_size, num_classes)
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -72,8 +72,9 @@ def training_memory(
     )
 
 
-class _Alive(TorchDispatchMode):
-    """Counts the storages that operations inside it make, until they are freed; not `network`'s."""
+class Alive(TorchDispatchMode):
+    """Counts the storages that operations inside it make, until they are freed: `bytes` now,
+    `most_bytes` at the height. Those of `network` are left out."""
 
     def __init__(self, network: nn.Module):
         super().__init__()

@@ -16,16 +16,30 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that its makers publish: address and hex MD5, the checksum they give."""
+    """A file that its makers publish: address, and the hex checksum they give, if they give one."""
 
     url: str
-    md5: str
+    md5: str | None = None
+    sha256: str | None = None
+
+    @property
+    def checksum(self) -> tuple[str, str]:
+        """The algorithm that is checked, and its value, "" where none is known."""
+        return ("MD5", self.md5) if self.md5 else ("SHA-256", self.sha256 or "")
 
 
 def md5_file(path: Path) -> str:
     """Hex MD5 of a file's bytes: against damage, for it is no proof against forgery."""
+    return _checksum_of(path, "MD5")
+
+
+def _checksum_of(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: _digest(algorithm)).hexdigest()
+
+
+def _digest(algorithm: str) -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False) if algorithm == "MD5" else hashlib.sha256()
 
 
 def obtain_folder(
@@ -48,17 +62,17 @@ def obtain_folder(
 def obtain_file(
     roots: Roots, name: str, remote: Remote, *, download: bool, instead: str = ""
 ) -> Path:
-    """The root that holds the file `name`, its MD5 checked; fetched where it is allowed.
+    """The root that holds the file `name`, its checksum compared; fetched where it is allowed.
 
     Raises DataError saying where to get it and where to put it (the file, or `instead`), and for a
-    file with another MD5; EnvironmentProblem where a download fails.
+    file with another checksum; EnvironmentProblem where a download fails.
     """
     root = roots.find(name)
     if root is not None:
-        found = md5_file(root / name)
-        if found != remote.md5:
+        algorithm, wanted = remote.checksum
+        if wanted and (found := _checksum_of(root / name, algorithm)) != wanted:
             raise DataError(
-                f"{root / name}: MD5 {found}, the publishers' is {remote.md5}; "
+                f"{root / name}: {algorithm} {found}, the publishers' is {wanted}; "
                 "it is cut or damaged, get it again"
             )
         return root
@@ -77,13 +91,16 @@ def obtain_file(
 def _download(remote: Remote, path: Path) -> None:
     partial = partial_path(path)
     try:
-        got, length, md5 = _receive(remote.url, partial)
+        algorithm, wanted = remote.checksum
+        got, length, found = _receive(remote.url, partial, algorithm)
         if length is not None and got != length:
             raise EnvironmentProblem(
                 f"{remote.url}: the connection ended after {got:,} of {length:,} bytes; try again"
             )
-        if md5 != remote.md5:
-            raise DataError(f"{remote.url}: MD5 {md5}, expected {remote.md5}; nothing was kept")
+        if wanted and found != wanted:
+            raise DataError(
+                f"{remote.url}: {algorithm} {found}, expected {wanted}; nothing was kept"
+            )
         commit(partial, path)
     except (OSError, HTTPException) as error:
         raise EnvironmentProblem(f"{remote.url}: download failed: {error}; try again") from None
@@ -91,11 +108,11 @@ def _download(remote: Remote, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _receive(url: str, path: Path) -> tuple[int, int | None, str]:
-    """Stores what `url` gives; returns bytes received, bytes announced, hex MD5."""
+def _receive(url: str, path: Path, algorithm: str) -> tuple[int, int | None, str]:
+    """Stores what `url` gives; returns bytes received, bytes announced, hex checksum."""
     from tqdm import tqdm
 
-    md5, got = hashlib.md5(usedforsecurity=False), 0
+    digest, got = _digest(algorithm), 0
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, path.open("wb") as file:
         announced = answer.headers.get("Content-Length")
         length = int(announced) if announced else None
@@ -103,7 +120,7 @@ def _receive(url: str, path: Path) -> tuple[int, int | None, str]:
         with tqdm(total=length, desc=name, unit="B", unit_scale=True, disable=None) as bar:
             while chunk := answer.read(CHUNK_BYTES):
                 file.write(chunk)
-                md5.update(chunk)
+                digest.update(chunk)
                 got += len(chunk)
                 bar.update(len(chunk))
-    return got, length, md5.hexdigest()
+    return got, length, digest.hexdigest()

@@ -33,6 +33,7 @@ ROWS = """rows:
 derived: {}
 analyses: {}
 transfers: {}
+released: {}
 """
 NAMES = ["t2t_vit_14", "vit_small", "resnet_50"]
 GRAPH = {
