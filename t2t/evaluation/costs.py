@@ -24,6 +24,8 @@ from t2t.training.objective import Objective, heads_apart
 from t2t.training.step import Precision
 
 ROUNDS = 5
+# A pass over one image is short: so many in each round.
+SINGLE_PASSES = 5
 MIB = 2**20
 
 
@@ -88,8 +90,8 @@ def measure_costs(
         order = list(subjects.items())
         for key, subject in order if number % 2 else reversed(order):
             with _on(subject, device) as there:
-                latency[key].append(_seconds(there.model, there.one, device))
-                batch[key].append(_seconds(there.model, there.batch, device))
+                latency[key] += _seconds(there.model, there.one, device, SINGLE_PASSES)
+                batch[key] += _seconds(there.model, there.batch, device, 1)
     found = {
         key: Cost(
             complexity(subject.model, tuple(subject.one.shape[2:])),
@@ -125,15 +127,18 @@ def _on(subject: Subject, device: torch.device) -> Iterator[Subject]:
     yield Subject(model, subject.one.to(device), subject.batch.to(device), subject.num_classes)
 
 
-def _seconds(model: nn.Module, images: Tensor, device: torch.device) -> float:
-    """Elapsed time of one forward pass; another before it, to warm up, is not counted."""
+def _seconds(model: nn.Module, images: Tensor, device: torch.device, times: int) -> list[float]:
+    """Elapsed time of each of so many forward passes; one before them warms up."""
+    found = []
     with torch.inference_mode():
         model(images)
-        _wait(device)
-        start = time.perf_counter()
-        model(images)
-        _wait(device)
-        return time.perf_counter() - start
+        for _ in range(times):
+            _wait(device)
+            start = time.perf_counter()
+            model(images)
+            _wait(device)
+            found.append(time.perf_counter() - start)
+    return found
 
 
 def _wait(device: torch.device) -> None:

@@ -64,7 +64,7 @@ def paired_difference(
 
 
 def over_paired_images(values: NDArray[np.float64]) -> Interval:
-    """Interval of the mean of `values` (N,): 1 where only ours is right, -1 where only theirs is.
+    """Interval of the mean of `values` (N,): 1 where only ours is right, -1 where the other is.
 
     Bonett and Price (2012): Wald's with one image more of either kind. Resampling would take the
     few images that decide for all there are: of 5 against 0 it says that the better one is better,

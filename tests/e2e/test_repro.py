@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.e2e.project import Project
 
@@ -23,6 +25,9 @@ DERIVED = ["train_derived@t2t_vit_14_384", "evaluate_derived@t2t_vit_14_384"]
 ALL += [*DERIVED, "analyse@t2t_vit_14"]
 TRANSFER = "transfer@cifar10_t2t_vit_14"
 ALL += ["prepare_downstream@cifar10", "shard_downstream@cifar10", TRANSFER]
+ALL += ["extra", "catalogue", "measure", "compare"]
+# What a row that comes, goes or changes its network makes stale besides its own stages.
+OF_ALL_ROWS = ["catalogue", "measure", "compare", "report"]
 LONG = ("epochs: 2", "epochs: 20")
 
 
@@ -51,6 +56,13 @@ def test_first_repro_runs_every_stage_once(made):
     analysis = json.loads(project.read("reports/digits/analyses/t2t_vit_14/redundancy.json"))
     assert analysis["base_top1_pct"] > 0 and analysis["removal_images"] == 128
     assert fine["macs_g"] > metrics["macs_g"] and fine["val_images"] == metrics["val_images"]
+    costs = json.loads(project.read("reports/digits/costs.json"))
+    assert set(costs["rows"]) == {"t2t_vit_14", "vit_small", "t2t_vit_14_384"}
+    differences = json.loads(project.read("reports/digits/differences.json"))
+    vit = json.loads(project.read("reports/digits/metrics/vit_small.json"))
+    delta = vit["top1_pct"] - metrics["top1_pct"]
+    assert differences["vit_small"]["delta_pct"] == pytest.approx(delta)
+    assert set(differences) == {"vit_small", "t2t_vit_14_384"}
 
 
 def test_a_transfer_is_trained_on_its_own_set_and_scored_there(made):
@@ -98,7 +110,8 @@ def test_added_row_runs_that_row_and_the_report(project):
     row = text.partition("  vit_small:")[2]
     addition = "  vit_smaller:" + row.replace("ViT-S/16", "ViT-XS").replace("{}", "{lr: 1.0e-3}")
     project.write("params.yaml", f"{text}{addition}derived:{derived}")
-    assert project.repro() == ["train@vit_smaller", "evaluate@vit_smaller", "report"]
+    own = ["train@vit_smaller", "evaluate@vit_smaller"]
+    assert sorted(project.repro()) == sorted([*own, *OF_ALL_ROWS])
     assert "ViT-XS" in project.read("reports/digits/table.md")
 
 
@@ -106,7 +119,7 @@ def test_removed_row_leaves_the_table(project):
     text = project.read("params.yaml")
     start, end = text.index("  vit_small:"), text.index("derived:")
     project.write("params.yaml", text[:start] + text[end:])
-    assert project.repro() == ["report"]
+    assert sorted(project.repro()) == sorted(OF_ALL_ROWS)
     assert "ViT-S/16" not in project.read("reports/digits/table.md")
 
 
@@ -124,8 +137,8 @@ TAUGHT = """  t2t_vit_14_taught:
 
 def test_added_derived_row_runs_that_row_and_the_report(project):
     project.edit("params.yaml", "transfers:\n", f"{TAUGHT}transfers:\n")
-    stages = ["train_derived@t2t_vit_14_taught", "evaluate_derived@t2t_vit_14_taught", "report"]
-    assert project.repro() == stages
+    own = ["train_derived@t2t_vit_14_taught", "evaluate_derived@t2t_vit_14_taught"]
+    assert sorted(project.repro()) == sorted([*own, *OF_ALL_ROWS])
     assert "T2T-ViT-14, taught" in project.read("reports/digits/table.md")
     folder = project.folder / "data/runs/digits"
     taught, own = (
@@ -135,19 +148,53 @@ def test_added_derived_row_runs_that_row_and_the_report(project):
     assert taught != own, "the teacher changed nothing"
 
 
+RELEASED = """released:
+  t2t_vit_14_released:
+    title: T2T-ViT-14, published
+    model: {backbone: t2t_vit, variant: t2t_vit_14}
+    phase: train
+    weights: elsewhere/81.5_T2T_ViT_14.pth.tar
+    sha256: null
+    expected_top1_pct: null
+    baseline: t2t_vit_14
+    paper: null
+"""
+
+
+def test_published_weights_are_scored_as_a_row_of_their_own(project):
+    """In the authors' format, of a network that was trained here."""
+    own = project.folder / "data/runs/digits/t2t_vit_14/seed_0/ema.safetensors"
+    weights = project.folder / "data/downloads/elsewhere/81.5_T2T_ViT_14.pth.tar"
+    weights.parent.mkdir(parents=True)
+    torch.save({"state_dict_ema": load_file(own), "epoch": 309}, weights)
+    project.write("params.yaml", project.read("params.yaml").replace("released: {}\n", RELEASED))
+    row = ["fetch_released@t2t_vit_14_released", "evaluate_released@t2t_vit_14_released"]
+    assert sorted(project.repro("compare")) == sorted([*row, "catalogue", "compare"])
+    metrics, published = (
+        json.loads(project.read(f"reports/digits/metrics/{name}.json"))
+        for name in ("t2t_vit_14", "t2t_vit_14_released")
+    )
+    assert published["top1_pct"] == published["top1_raw_pct"] == metrics["top1_pct"]
+    found = json.loads(project.read("reports/digits/differences.json"))["t2t_vit_14_released"]
+    assert (found["baseline"], found["delta_pct"], found["seeds"]) == ("t2t_vit_14", 0, 1)
+
+
 def test_edited_row_makes_what_needs_it_stale(project):
     row = "t2t_vit_14}\n    train: {"
     project.edit("params.yaml", f"{row}}}", f"{row}lr: 1.0e-3}}")
-    assert project.stale() == {"train@t2t_vit_14", "report"}
+    assert project.stale() == {"train@t2t_vit_14", "catalogue", "report"}
     project.repro("train@t2t_vit_14")
-    below = {f"{verb}@t2t_vit_14" for verb in ("evaluate", "analyse")}
-    below |= {"train_derived@t2t_vit_14_384", TRANSFER}
-    assert project.stale() == {*below, "report"}
+    needing = {f"{verb}@t2t_vit_14" for verb in ("evaluate", "analyse")}
+    needing |= {"train_derived@t2t_vit_14_384", TRANSFER}
+    assert project.stale() == {*needing, "catalogue", "report"}
+    # Its learning rate is no affair of its network, nor of its baseline.
+    assert project.repro("catalogue") == ["catalogue"]
+    assert project.stale() == {*needing, "report"}
 
 
 def test_fine_tuning_is_the_derived_rows_affair(project):
     project.edit("params.yaml", "epochs: 1,", "epochs: 2,")
-    assert project.stale() == {"train_derived@t2t_vit_14_384"}
+    assert project.stale() == {"train_derived@t2t_vit_14_384", "catalogue"}
 
 
 def test_a_transfers_knobs_are_its_own_affair(project):
@@ -171,18 +218,25 @@ def test_another_fine_size_trains_no_other_row(project):
     "right, wrong", [("top1_pct: 81.5", "top1_pct: 81.6"), ("title: ViT-S/16", "title: ViT-S")]
 )
 def test_what_only_the_report_reads_re_runs_only_the_report(project, right, wrong):
+    """And the list of networks, which takes no time and comes out the same."""
     project.edit("params.yaml", right, wrong)
-    assert project.repro() == ["report"]
+    assert project.repro() == ["catalogue", "report"]
 
 
 def test_comment_in_one_backbone_leaves_the_others_rows_alone(project):
     path = "t2t/models/vit.py"
     project.write(path, project.read(path) + "# A comment.\n")
-    assert project.repro() == ["train@vit_small", "evaluate@vit_small", "report"]
+    own = ["train@vit_small", "evaluate@vit_small"]
+    assert sorted(project.repro()) == sorted([*own, "measure", "compare", "report"])
 
 
-def test_new_backbone_and_what_no_stage_reads_re_run_nothing(project):
+def test_new_backbone_makes_no_row_stale(project):
+    """Costs are measured side by side, so that what may become a row's network measures them."""
     project.write("t2t/models/another.py", '"""A backbone."""\n\nVARIANTS = {}\n')
+    assert project.stale() == {"measure"}
+
+
+def test_what_no_stage_reads_re_runs_nothing(project):
     for path in ("t2t/tracking/follow.py", "pipelines/run.py", "README.md"):
         project.write(path, project.read(path) + "\n")
     text = project.read("params.yaml").replace("\nrows:", "\n# A comment.\nrows:")
