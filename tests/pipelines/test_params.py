@@ -83,12 +83,12 @@ def test_rows_of_data_efficiency_differ_in_their_share_alone(write):
 
 def test_a_project_may_have_no_derived_rows(write):
     text = TEXT[: TEXT.index("\nderived:") + 1]
-    end = "transfers: {}\n"
+    end = "transfers: {}\nreleased: {}\n"
     check_params(write(text + "derived: {}\nanalyses: {}\n" + end))
     with pytest.raises(ConfigError, match="derived: missing"):
         check_params(write(text))
     with pytest.raises(ConfigError, match="analyses: missing"):
-        check_params(write(text + "derived: {}\n"))
+        check_params(write(text + "derived: {}\n" + end))
 
 
 def test_weight_decay_and_rate_are_the_rows(write):
