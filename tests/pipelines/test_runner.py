@@ -45,7 +45,8 @@ def run(*arguments, **environment):
         ),
         (
             ["evaluate", "--runs", "{tmp}", "--shards", "x", "--checkpoints", "x"]
-            + ["--metrics", "{tmp}/m.json", "--seeds", "{tmp}/s.csv"],
+            + ["--extra-sets", "x", "--metrics", "{tmp}/m.json", "--seeds", "{tmp}/s.csv"]
+            + ["--classes", "{tmp}/c.json", "--predictions", "{tmp}/p"],
             3,
             "holds no trained run; train the row first",
         ),
