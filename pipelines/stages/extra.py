@@ -4,7 +4,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pipelines.params.evaluation import ExtraSets
 from pipelines.params.reader import Params
@@ -20,8 +19,8 @@ VAL_SHARDS = ("val.beton", "val_fine.beton")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads `scales.<scale>.extra_sets`, raw files, and the manifests of the validation shards in
-    --shards; writes the folder --out: sets.json, which lists the sets, and their files."""
+    """Reads `scales.<scale>.extra_sets`, raw files, and the manifests of the validation shards;
+    writes the folder --out: sets.json, which lists the sets, and their files."""
     parser = argparse.ArgumentParser(prog="extra", description=__doc__)
     parser.add_argument("--scale", required=True)
     parser.add_argument("--shards", type=Path, required=True)
@@ -31,14 +30,14 @@ def main(argv: Sequence[str]) -> None:
     sets = Params(Path("params.yaml")).part(f"scales.{args.scale}.extra_sets", ExtraSets)
     roots = raw_roots(args.downloads)
     manifests = {name: load_manifest(args.shards / name) for name in VAL_SHARDS}
+    val = manifests[VAL_SHARDS[0]]
     args.out.mkdir(parents=True, exist_ok=True)
-    listed: dict[str, Any] = {}
+    listed: dict[str, dict[str, str]] = {}
     if sets.real is not None:
         listed["real"] = {"labels": "real.json"}
-        val = manifests[VAL_SHARDS[0]]
         known = {"images": val.num_samples, "classes": len(val.classes)}
         labels = load_real(roots, **known, download=sets.real.download)
-        (args.out / "real.json").write_text(json.dumps(labels) + "\n")
+        (args.out / "real.json").write_text(json.dumps(labels))
     if sets.v2 is not None:
         listed["v2"] = _write_v2(manifests, args.out, roots, sets.v2.download)
     write_json(args.out / "sets.json", listed)
@@ -48,10 +47,9 @@ def main(argv: Sequence[str]) -> None:
 def _write_v2(
     manifests: dict[str, ShardManifest], out: Path, roots: Roots, download: bool
 ) -> dict[str, str]:
-    """Its images as the paper's view of them, one shard beside each of the validation shards."""
+    """Its images, as they are seen, in one shard for each of the validation shards."""
     source = load_v2(roots, classes=manifests[VAL_SHARDS[0]].classes, download=download)
     for name, manifest in manifests.items():
-        assert manifest.crop_pct is not None, "validation images are stored as they are seen"
         write_shard(
             source.split("val"),
             out / f"v2_{name}",
@@ -59,6 +57,6 @@ def _write_v2(
             classes=source.classes,
             source_fingerprint=source.fingerprint,
             image_size=manifest.image_size,
-            crop_pct=manifest.crop_pct,
+            crop_pct=manifest.crop_pct or 1.0,
         )
     return {name: f"v2_{name}" for name in manifests}

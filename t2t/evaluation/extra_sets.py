@@ -69,14 +69,14 @@ class ExtraSets:
         return found
 
 
-NO_EXTRA_SETS = ExtraSets({}, {})
-
-
-def open_extra_sets(listed: Path, val_shard: str, classes: Sequence[str]) -> ExtraSets:
-    """The sets that the file `listed` names, images as large as those of the shard `val_shard`.
+def open_extra_sets(listed: Path | None, val_shard: str, classes: Sequence[str]) -> ExtraSets:
+    """The sets that the file `listed` names, images as large as those of the shard `val_shard`;
+    none without a file.
 
     Raises DataError for a file that is no such list, and for images of other `classes`.
     """
+    if listed is None:
+        return ExtraSets({}, {})
     try:
         content = json.loads(listed.read_text())
         labels = {

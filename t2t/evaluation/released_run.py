@@ -73,17 +73,13 @@ def released_run(
     Raises CheckpointError for a file that does not fit the network, its classes or image size.
     """
     inputs = inputs_of(config, shards, torch.device("cpu"))
-    released = {
-        "file": weights.name,
-        "sha256": sha256_file(weights),
-        "expected_top1_pct": expected_top1_pct,
-    }
+    released = {"file": weights.name, "sha256": sha256_file(weights)}
     resolved = config.plain() | {
         "image_size": inputs.train.image_size,
         "num_classes": len(inputs.train.classes),
         "channel_mean": list(inputs.preparation.mean),
         "channel_std": list(inputs.preparation.std),
-        "released": released,
+        "released": released | {"expected_top1_pct": expected_top1_pct},
     }
     hashes = {"train": inputs.train.manifest.sha256, "val": inputs.val.manifest.sha256}
     code = code_hashes("t2t.models.released", f"t2t.models.{config.backbone}")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from t2t.errors import DataError
 from t2t.evaluation.classes import class_report
 from t2t.evaluation.complexity import Complexity, complexity
-from t2t.evaluation.extra_sets import NO_EXTRA_SETS, ExtraAnswers, extra_summary, open_extra_sets
+from t2t.evaluation.extra_sets import ExtraAnswers, extra_summary, open_extra_sets
 from t2t.evaluation.intervals import top1_summary
 from t2t.evaluation.predict import predict
 from t2t.evaluation.predictions import Predictions, write_predictions
@@ -113,9 +113,7 @@ def evaluate_row(runs: Path, shards: Path, extra_sets: Path | None = None) -> Ro
     finished = finished_runs(runs)
     configs = [run.config for run in finished]
     loader = validation_loader(shards, configs[0]["val_shard"])
-    further = NO_EXTRA_SETS
-    if extra_sets is not None:
-        further = open_extra_sets(extra_sets, configs[0]["val_shard"], loader.classes)
+    further = open_extra_sets(extra_sets, configs[0]["val_shard"], loader.classes)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ema, raw, predictions, answers = [], [], [], []
     for folder, config in finished:
