@@ -1,7 +1,6 @@
 """extra: the further sets that rows are evaluated on, other labels or images, if there are any."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from t2t.data.shard_manifest import ShardManifest, load_manifest
 from t2t.data.shards import write_shard
 from t2t.data.sources.imagenet_real import load_real
 from t2t.data.sources.imagenet_v2 import load_v2
-from t2t.data.sources.roots import Roots
+from t2t.data.sources.source import Source
 from t2t.files import write_json
 
 VAL_SHARDS = ("val.beton", "val_fine.beton")
@@ -37,18 +36,16 @@ def main(argv: Sequence[str]) -> None:
         listed["real"] = {"labels": "real.json"}
         known = {"images": val.num_samples, "classes": len(val.classes)}
         labels = load_real(roots, **known, download=sets.real.download)
-        (args.out / "real.json").write_text(json.dumps(labels))
+        write_json(args.out / "real.json", labels)
     if sets.v2 is not None:
-        listed["v2"] = _write_v2(manifests, args.out, roots, sets.v2.download)
+        source = load_v2(roots, classes=val.classes, download=sets.v2.download)
+        listed["v2"] = _write_v2(source, manifests, args.out)
     write_json(args.out / "sets.json", listed)
     print(f"{args.scale}: {', '.join(listed) or 'no further sets'}")
 
 
-def _write_v2(
-    manifests: dict[str, ShardManifest], out: Path, roots: Roots, download: bool
-) -> dict[str, str]:
+def _write_v2(source: Source, manifests: dict[str, ShardManifest], out: Path) -> dict[str, str]:
     """Its images, as they are seen, in one shard for each of the validation shards."""
-    source = load_v2(roots, classes=manifests[VAL_SHARDS[0]].classes, download=download)
     for name, manifest in manifests.items():
         write_shard(
             source.split("val"),
@@ -57,6 +54,6 @@ def _write_v2(
             classes=source.classes,
             source_fingerprint=source.fingerprint,
             image_size=manifest.image_size,
-            crop_pct=manifest.crop_pct or 1.0,
+            crop_pct=manifest.crop_pct,
         )
     return {name: f"v2_{name}" for name in manifests}
