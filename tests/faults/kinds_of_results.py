@@ -63,6 +63,7 @@ def read_metrics(folder: Path) -> Any:
 def make_workspace(folder: Path, digest: str = "d" * 64) -> None:
     """What a run of five epochs has left for trackers, without a result."""
     resolved: dict[str, Any] = {"digest": digest, "scale": "tiny", "row": "r", "seed": 0}
+    resolved |= {"data_set": "digits"}
     resolved |= {"variant": "v", "image_size": 32, "num_classes": 10, "width_factor": 0.25}
     resolved |= {"depth_factor": 0.25, "cpu_threads": 1, "recipe": {"lr": 0.1}, "overrides": {}}
     resolved |= {"shards": {"train": "1" * 64, "val": "2" * 64}, "val_shard": "val.beton"}
