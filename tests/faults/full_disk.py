@@ -22,7 +22,7 @@ def fill(work: Work, folder: Path, count: int) -> Iterator[dict[str, Any]]:
     filler = folder / "filler"
     for version in range(2, count + 2):
         old = work.read(folder)
-        free = FREE_BYTES[version % len(FREE_BYTES)] + draws.randrange(4096)
+        free = FREE_BYTES[(version - 2) % len(FREE_BYTES)] + draws.randrange(4096)
         _take_all_but(free, filler)
         said = _said(work, folder, version)
         rest = [path.name for path in folder.rglob("*.partial")]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from t2t.data.loader import ShardLoader
@@ -21,6 +22,7 @@ from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared, prepare
 from t2t.errors import T2TError
 from t2t.evaluation.complexity import Complexity
+from t2t.evaluation.predictions import Predictions
 from t2t.evaluation.row import RowEvaluation, write_evaluation
 from t2t.files import sha256_text
 from t2t.reporting.collect import Report, collect
@@ -89,9 +91,11 @@ def write_metrics(folder: Path, version: int) -> None:
     config = {"row": "t2t_vit_14", "scale": "digits", "image_size": 32, "num_classes": 10}
     config |= {"seed": 0, "digest": f"{version}"}
     score = Score(50.0 + version / 10, 90.0, 1.0, 360)
+    nothing = np.zeros(360, np.int32)
+    answers = Predictions(nothing, np.zeros((360, 5), np.int32), nothing.astype(np.float32))
     evaluation = RowEvaluation(
         (config,), (score,), (score,), Complexity(10**6, 10**6, 10**9),
-        sha256_text(curve.read_bytes().decode()),
+        sha256_text(curve.read_bytes().decode()), (answers,), ({},), ("a", "b"),
     )  # fmt: skip
     metrics, seeds = (folder / kind / "t2t_vit_14" for kind in ("metrics", "evaluations"))
     write_evaluation(evaluation, metrics.with_suffix(".json"), seeds.with_suffix(".csv"))
@@ -143,7 +147,7 @@ WORKS = {
 
 
 def kill(work: Work, folder: Path, count: int) -> Iterator[dict[str, Any]]:
-    """Kills `count` times, a version each; what was left each time."""
+    """Kills `count` times, a version each, from early to late; what was left each time."""
     work.write(folder, 0)
     work.read(folder)
     began = time.monotonic()
@@ -156,7 +160,7 @@ def kill(work: Work, folder: Path, count: int) -> Iterator[dict[str, Any]]:
         if child == 0:
             work.write(folder, version)
             os._exit(0)
-        time.sleep(draws.uniform(0, longest_s))
+        time.sleep(longest_s * (version - 2 + draws.random()) / count)
         os.kill(child, signal.SIGKILL)
         killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
         left = _left(work, folder)
