@@ -1,56 +1,62 @@
-"""report: the table and the page, from every row's evaluation."""
+"""report: the tables, the claims and the page, from the results of every row."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipelines.params.claims import Claim
 from pipelines.params.reader import Params
 from pipelines.params.table import DerivedRow, Row
-from t2t.reporting.collect import Ancestor, PaperFigures, RowInfo, ScaleInfo, collect
+from pipelines.params.training import Section, resolve_recipe, row_seeds
+from t2t.reporting.collect import collect
+from t2t.reporting.infos import Ancestor, ClaimInfo, PaperFigures, RowInfo, ScaleInfo
 from t2t.reporting.page import write_report
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads every row and what the scale says of itself; writes the table and page into --out."""
+    """Reads every row and claim, and the results of --scale in the folder --results; writes the
+    tables and the page beside them."""
     parser = argparse.ArgumentParser(prog="report", description=__doc__)
     parser.add_argument("--scale", required=True)
-    parser.add_argument("--metrics", type=Path, required=True)
-    parser.add_argument("--evaluations", type=Path, required=True)
-    parser.add_argument("--curves", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--results", type=Path, required=True)
     args = parser.parse_args(argv)
     params = Params(Path("params.yaml"))
-    rows = {
-        name: _row_info(params.part(f"{section}.{name}", kind))
-        for section, kind in (("rows", Row), ("derived", DerivedRow))
-        for name in params.part(section, dict)
-    }
     scale = ScaleInfo(
         args.scale,
         params.part(f"scales.{args.scale}.description", str),
         params.part(f"scales.{args.scale}.checks_claims", bool),
     )
-    report = collect(
-        rows,
-        scale,
-        metrics_dir=args.metrics,
-        evaluations_dir=args.evaluations,
-        curves_dir=args.curves,
-    )
-    write_report(report, args.out)
+    claims = {
+        name: ClaimInfo(**params.part(f"claims.{name}", Claim).model_dump())
+        for name in params.part("claims", dict)
+    }
+    report = collect(dict(_rows(params, args.scale)), scale, args.results, claims=claims)
+    write_report(report, args.results)
 
 
-def _row_info(row: Row) -> RowInfo:
-    paper = row.paper
-    figures = None
-    if paper is not None:
-        figures = PaperFigures(
-            table=str(paper.table),
-            block=paper.block,
-            top1_pct=paper.top1_pct,
-            params_m=paper.params_m,
-            macs_g=paper.macs_g,
-            delta_pct=paper.delta_pct,
-        )
+def _rows(params: Params, scale: str) -> Iterator[tuple[str, RowInfo]]:
+    sections: tuple[tuple[Section, type[Row]], ...] = (("rows", Row), ("derived", DerivedRow))
+    for section, kind in sections:
+        for name in params.part(section, dict):
+            yield name, _row_info(params, scale, name, section, kind)
+
+
+def _row_info(params: Params, scale: str, name: str, section: Section, kind: type[Row]) -> RowInfo:
+    row = params.part(f"{section}.{name}", kind)
+    paper = row.paper.model_dump() if row.paper else None
     ancestor = Ancestor(row.needs, row.role) if isinstance(row, DerivedRow) else None
-    return RowInfo(title=row.title, paper=figures, baseline=row.baseline, ancestor=ancestor)
+    recipe = resolve_recipe(params, scale, name, section)
+    return RowInfo(
+        title=row.title,
+        paper=PaperFigures(**paper | {"table": str(paper["table"])}) if paper else None,
+        baseline=row.baseline,
+        ancestor=ancestor,
+        variant=row.model.variant,
+        train_fraction=recipe.train_fraction,
+        recipe={
+            **row.model.model_dump(),
+            **params.part(f"scales.{scale}.model", dict),
+            **vars(recipe),
+            "seeds": row_seeds(params, scale, name, section),
+        },
+    )

@@ -1,53 +1,24 @@
 """What a report shows: the rows asked for, joined with the results found for them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from t2t.errors import ConfigError
-from t2t.reporting.compare import Delta, paired_delta
+from t2t.reporting.compare import Estimate, mean_of, paired_delta
+from t2t.reporting.infos import ClaimInfo, RowInfo, ScaleInfo, TransferInfo
+from t2t.reporting.measurements import (
+    Analysis,
+    Costs,
+    Difference,
+    RowCost,
+    read_analysis,
+    read_costs,
+    read_differences,
+    read_transfer,
+)
 from t2t.reporting.records import RowResult, read_result
-
-
-@dataclass(frozen=True, slots=True)
-class PaperFigures:
-    """The paper's figures of one row, as printed; `delta_pct` is null where it prints none."""
-
-    table: str
-    block: str
-    top1_pct: float
-    params_m: float
-    macs_g: float
-    delta_pct: float | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Ancestor:
-    """The row `row` whose runs another row's need: their weights to go on from, or as teachers."""
-
-    row: str
-    role: Literal["weights", "teacher"]
-
-
-@dataclass(frozen=True, slots=True)
-class RowInfo:
-    """One row of the table; `baseline` is the id of the row its difference is taken from."""
-
-    title: str
-    paper: PaperFigures | None = None
-    baseline: str | None = None
-    ancestor: Ancestor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleInfo:
-    """The scale of the runs; `checks_claims` says whether it can test the paper's claims."""
-
-    name: str
-    description: str
-    checks_claims: bool
+from t2t.reporting.transfers import TransferRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +28,8 @@ class ReportRow:
     id: str
     info: RowInfo
     result: RowResult | None
-    delta: Delta | None
+    delta: Estimate | None
+    cost: RowCost | None = None
 
     @property
     def command(self) -> str:
@@ -65,13 +37,43 @@ class ReportRow:
         stage = "evaluate_derived" if self.info.ancestor else "evaluate"
         return f"dvc repro {stage}@{self.id}"
 
+    @property
+    def interval(self) -> Estimate | None:
+        """Top-1 in % with its interval: as evaluated, else over seeds; null where not run."""
+        if self.result is None:
+            return None
+        metrics = self.result.metrics
+        if metrics.top1_low_pct is None or metrics.top1_high_pct is None:
+            return mean_of([seed.top1_pct for seed in self.result.seeds])
+        return Estimate(
+            metrics.top1_pct,
+            metrics.top1_low_pct,
+            metrics.top1_high_pct,
+            metrics.seeds,
+            metrics.interval_over,
+        )
+
+    def printed_delta_pct(self, baseline: str) -> float | None:
+        """The difference that the paper prints for this row, if it is the one to `baseline`."""
+        paper = self.info.paper
+        return paper.delta_pct if paper and self.info.baseline == baseline else None
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a report shows, rows in the order of the parameters."""
+    """Everything a report shows, in the order of the parameters.
+
+    `differences` are those measured over images and seeds, by row; `analyses` has null for a row
+    that was not analysed yet.
+    """
 
     scale: ScaleInfo
     rows: tuple[ReportRow, ...]
+    claims: Mapping[str, ClaimInfo] = field(default_factory=dict)
+    transfers: tuple[TransferRow, ...] = ()
+    costs: Costs | None = None
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    analyses: Mapping[str, Analysis | None] = field(default_factory=dict)
 
     @property
     def run_rows(self) -> tuple[ReportRow, ...]:
@@ -81,6 +83,20 @@ class Report:
     def title_of(self, row_id: str) -> str:
         """The title of the row `row_id`."""
         return next(row.info.title for row in self.rows if row.id == row_id)
+
+    def difference(
+        self, row: ReportRow | TransferRow, baseline: ReportRow | TransferRow
+    ) -> Estimate | None:
+        """Top-1 of `row` minus that of `baseline`, in points: as measured over their common images
+        where that was done, else over the seeds that both have; null without a common seed."""
+        measured = _measured(self.differences, row.id, baseline.id)
+        if measured or not (row.result and baseline.result):
+            return measured
+        ours, other = (
+            {seed.seed: seed.top1_pct for seed in result.seeds}
+            for result in (row.result, baseline.result)
+        )
+        return paired_delta(ours, other)
 
     def blocks(self) -> tuple[tuple[str, tuple[ReportRow, ...]], ...]:
         """Rows gathered by the paper's table and, inside it, block, in order of first appearance;
@@ -107,20 +123,45 @@ def block_label(info: RowInfo) -> str:
 def collect(
     rows: Mapping[str, RowInfo],
     scale: ScaleInfo,
+    folder: Path,
     *,
-    metrics_dir: Path,
-    evaluations_dir: Path,
-    curves_dir: Path,
+    claims: Mapping[str, ClaimInfo] | None = None,
+    transfers: Mapping[str, TransferInfo] | None = None,
+    analyses: Iterable[str] = (),
 ) -> Report:
-    """Join `rows` (in their order) with `<row>.json` and the two `<row>.csv` of each.
+    """Join what is asked for, in its order, with the results in `folder`, the scale's reports.
 
-    A row without a metrics file counts as not run. Files of other rows are never read.
+    A row without a metrics file counts as not run, and so does any other part whose file is
+    absent. Files of other rows are never read. `analyses` are ids of rows.
     Raises ConfigError for a baseline or an ancestor that is no other row, DataError (naming file
     and key) for a missing, damaged or contradictory file.
     """
     if not rows:
         raise ConfigError("rows: nothing to report, at least one row is needed")
-    results: dict[str, RowResult] = {}
+    _check_references(rows)
+    results = {row: _result(folder, row, scale.name) for row in rows}
+    costs = read_costs(folder / "costs.json")
+    differences = read_differences(folder / "differences.json")
+    found = tuple(
+        ReportRow(row, info, results[row], None, costs.rows.get(row) if costs else None)
+        for row, info in rows.items()
+    )
+    report = Report(
+        scale,
+        found,
+        claims or {},
+        tuple(
+            TransferRow(name, info, read_transfer(folder / "transfers", name, scale.name))
+            for name, info in (transfers or {}).items()
+        ),
+        costs,
+        differences,
+        {row: read_analysis(folder / "analyses" / row, row) for row in analyses},
+    )
+    return replace(report, rows=tuple(_with_delta(report, row) for row in found))
+
+
+def _check_references(rows: Mapping[str, RowInfo]) -> None:
     for row_id, info in rows.items():
         ancestor = info.ancestor.row if info.ancestor else None
         for key, name in (("baseline", info.baseline), ("ancestor", ancestor)):
@@ -128,27 +169,29 @@ def collect(
                 raise ConfigError(
                     f"{row_id}: {key}: {name!r} is no other row; known rows: {', '.join(rows)}"
                 )
-        metrics_file = metrics_dir / f"{row_id}.json"
-        if metrics_file.is_file():
-            csv_name = f"{row_id}.csv"
-            results[row_id] = read_result(
-                metrics_file,
-                evaluations_dir / csv_name,
-                curves_dir / csv_name,
-                row=row_id,
-                scale=scale.name,
+
+
+def _result(folder: Path, row: str, scale: str) -> RowResult | None:
+    metrics = folder / "metrics" / f"{row}.json"
+    if not metrics.is_file():
+        return None
+    seeds, curve = (folder / part / f"{row}.csv" for part in ("evaluations", "curves"))
+    return read_result(metrics, seeds, curve, row=row, scale=scale)
+
+
+def _with_delta(report: Report, row: ReportRow) -> ReportRow:
+    baseline = next((other for other in report.rows if other.id == row.info.baseline), None)
+    if row.result is None or baseline is None or baseline.result is None:
+        return row
+    return replace(row, delta=report.difference(row, baseline))
+
+
+def _measured(differences: Mapping[str, Difference], row: str, baseline: str) -> Estimate | None:
+    for ours, other in ((row, baseline), (baseline, row)):
+        found = differences.get(ours)
+        if found and found.baseline == other:
+            estimate = Estimate(
+                found.delta_pct, found.low_pct, found.high_pct, found.seeds, found.over
             )
-    return Report(scale, tuple(_report_row(row_id, rows[row_id], results) for row_id in rows))
-
-
-def _report_row(row_id: str, info: RowInfo, results: Mapping[str, RowResult]) -> ReportRow:
-    result = results.get(row_id)
-    baseline = results.get(info.baseline) if info.baseline else None
-    delta = None
-    if result and baseline:
-        delta = paired_delta(_top1_by_seed(result), _top1_by_seed(baseline))
-    return ReportRow(row_id, info, result, delta)
-
-
-def _top1_by_seed(result: RowResult) -> dict[int, float]:
-    return {seed.seed: seed.top1_pct for seed in result.seeds}
+            return estimate if ours == row else estimate.reversed()
+    return None

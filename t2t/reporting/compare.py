@@ -1,8 +1,8 @@
-"""The difference between two rows, paired over the seeds they share."""
+"""The difference between two rows, paired over the seeds they share, and a mean's interval."""
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy import stats
@@ -11,28 +11,41 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
-    """Mean of per-seed differences in points of top-1; the interval needs two seeds."""
+class Estimate:
+    """A mean in % of top-1, or a difference in points, with its 95% interval.
+
+    The interval over seeds needs two of them. `over` says what was drawn from: seeds (Student's
+    t), images (bootstrap) or both.
+    """
 
     mean_pct: float
     low_pct: float | None
     high_pct: float | None
     seeds: int
+    over: str = "seeds"
+
+    def reversed(self) -> "Estimate":
+        """The difference seen from the other side."""
+        low = None if self.high_pct is None else -self.high_pct
+        high = None if self.low_pct is None else -self.low_pct
+        return Estimate(-self.mean_pct, low, high, self.seeds, self.over)
 
 
-def paired_delta(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Delta | None:
+def paired_delta(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Estimate | None:
     """Compare top-1 in percent by seed, `ours` minus `baseline`, over the common seeds.
 
     The interval is Student's t at 95% over the paired differences; null for one seed.
     Returns null where the two share no seed.
     """
     differences = [ours[seed] - baseline[seed] for seed in sorted(ours.keys() & baseline.keys())]
-    count = len(differences)
-    if count == 0:
-        return None
-    mean = statistics.fmean(differences)
+    return mean_of(differences) if differences else None
+
+
+def mean_of(values: Sequence[float]) -> Estimate:
+    """The mean of `values`, one for each seed, with Student's t interval from two on."""
+    mean, count = statistics.fmean(values), len(values)
     if count == 1:
-        return Delta(mean, None, None, 1)
+        return Estimate(mean, None, None, 1)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    half = quantile * statistics.stdev(differences) / math.sqrt(count)
-    return Delta(mean, mean - half, mean + half, count)
+    half = quantile * statistics.stdev(values) / math.sqrt(count)
+    return Estimate(mean, mean - half, mean + half, count)

@@ -3,10 +3,10 @@
 import csv
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -48,6 +48,9 @@ class RowMetrics(_Record):
     val_images: Count
     evaluations_sha256: str
     curves_sha256: str
+    top1_low_pct: Percent | None = None
+    top1_high_pct: Percent | None = None
+    interval_over: str = "seeds"
 
 
 class SeedResult(_Record):
@@ -75,7 +78,7 @@ class CurvePoint(_Record):
     val_top1_raw_pct: Annotated[Percent | None, _Absent]
 
 
-RecordT = TypeVar("RecordT", bound=_Record)
+RecordT = TypeVar("RecordT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def read_result(
     Raises DataError, naming file and key, where one is missing, damaged, of another row, scale or
     run, or contradicts another.
     """
-    metrics = _read_metrics(metrics_file)
+    metrics = validated(RowMetrics, read_json(metrics_file), str(metrics_file))
     for key, found, expected in (("row", metrics.row, row), ("scale", metrics.scale, scale)):
         if found != expected:
             raise DataError(f"{metrics_file}: {key}: is {found!r}, expected {expected!r}")
@@ -104,10 +107,15 @@ def read_result(
             f"{metrics_file}: params_trainable_m: {metrics.params_trainable_m} is more than "
             f"params_m {metrics.params_m}"
         )
-    seeds = _read_csv(evaluations_file, SeedResult)
-    _unique(evaluations_file, "seed", [point.seed for point in seeds])
-    _check_summary(metrics_file, metrics, seeds, evaluations_file)
-    curve = _read_csv(curves_file, CurvePoint)
+    seeds = read_table(evaluations_file, SeedResult)
+    means = {key: getattr(metrics, key) for key in ("top1_pct", "top5_pct", "top1_raw_pct")}
+    check_summary(metrics_file, metrics.seeds, means, seeds, evaluations_file)
+    top1 = [seed.top1_pct for seed in seeds]
+    spread = statistics.stdev(top1) if len(top1) > 1 else 0.0
+    _check_close(
+        metrics_file, "top1_std_pct", metrics.top1_std_pct or 0.0, spread, evaluations_file
+    )
+    curve = read_table(curves_file, CurvePoint)
     _unique(curves_file, "seed, epoch", [(point.seed, point.epoch) for point in curve])
     _check_seal(metrics_file)
     _check_companion(metrics_file, evaluations_file, metrics.evaluations_sha256)
@@ -115,12 +123,15 @@ def read_result(
     return RowResult(metrics, seeds, curve)
 
 
-def _read_metrics(path: Path) -> RowMetrics:
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file. Raises DataError where it holds none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path}: not JSON: {error}") from error
-    return _validated(RowMetrics, content, str(path))
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds no mapping")
+    return content
 
 
 def _check_seal(path: Path) -> None:
@@ -138,7 +149,8 @@ def _check_companion(metrics_file: Path, path: Path, sha256: str) -> None:
         )
 
 
-def _read_csv(path: Path, record: type[RecordT]) -> tuple[RecordT, ...]:
+def read_table(path: Path, record: type[RecordT]) -> tuple[RecordT, ...]:
+    """The lines of a CSV file. Raises DataError where it is missing, damaged or empty."""
     if not path.is_file():
         raise DataError(f"{path}: missing, though this row has metrics; run its stages again")
     try:
@@ -149,11 +161,12 @@ def _read_csv(path: Path, record: type[RecordT]) -> tuple[RecordT, ...]:
     if not lines:
         raise DataError(f"{path}: holds no line, expected at least one under the header")
     return tuple(
-        _validated(record, line, f"{path}: line {number}") for number, line in enumerate(lines, 2)
+        validated(record, line, f"{path}: line {number}") for number, line in enumerate(lines, 2)
     )
 
 
-def _validated(record: type[RecordT], content: object, place: str) -> RecordT:
+def validated(record: type[RecordT], content: object, place: str) -> RecordT:
+    """`content` as a record. Raises DataError with `place` and the key that is wrong."""
     try:
         return record.model_validate(content)
     except ValidationError as error:
@@ -171,21 +184,21 @@ def _unique(path: Path, key: str, values: Sequence[object]) -> None:
         seen.add(value)
 
 
-def _check_summary(
-    path: Path, metrics: RowMetrics, seeds: Sequence[SeedResult], seeds_path: Path
+def check_summary(
+    path: Path,
+    seed_count: int,
+    means: Mapping[str, float],
+    seeds: Sequence[SeedResult],
+    seeds_path: Path,
 ) -> None:
-    if metrics.seeds != len(seeds):
-        raise DataError(
-            f"{path}: seeds: is {metrics.seeds}, but {seeds_path} has {len(seeds)} seeds"
-        )
-    top1 = [seed.top1_pct for seed in seeds]
-    expected = {
-        "top1_pct": statistics.fmean(top1),
-        "top1_std_pct": statistics.stdev(top1) if len(top1) > 1 else 0.0,
-        "top5_pct": statistics.fmean(seed.top5_pct for seed in seeds),
-        "top1_raw_pct": statistics.fmean(seed.top1_raw_pct for seed in seeds),
-    }
-    for key, value in expected.items():
-        found = getattr(metrics, key) or 0.0
-        if abs(found - value) > _ROUNDING_PCT:
-            raise DataError(f"{path}: {key}: is {found}, but {seeds_path} gives {value:.4f}")
+    """Holds a summary's count and means against its seeds. Raises DataError where they differ."""
+    _unique(seeds_path, "seed", [seed.seed for seed in seeds])
+    if seed_count != len(seeds):
+        raise DataError(f"{path}: seeds: is {seed_count}, but {seeds_path} has {len(seeds)} seeds")
+    for key, found in means.items():
+        _check_close(path, key, found, statistics.fmean(getattr(x, key) for x in seeds), seeds_path)
+
+
+def _check_close(path: Path, key: str, found: float, expected: float, seeds_path: Path) -> None:
+    if abs(found - expected) > _ROUNDING_PCT:
+        raise DataError(f"{path}: {key}: is {found}, but {seeds_path} gives {expected:.4f}")

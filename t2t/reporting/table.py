@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from t2t.reporting.collect import PaperFigures, Report, ReportRow
-from t2t.reporting.compare import CONFIDENCE, Delta
+from t2t.reporting.collect import Report, ReportRow
+from t2t.reporting.compare import CONFIDENCE, Estimate
+from t2t.reporting.infos import PaperFigures
 from t2t.reporting.records import RowMetrics
 
 MINUS = "\N{MINUS SIGN}"
@@ -57,7 +58,7 @@ def seeds_text(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
-def interval_text(delta: Delta) -> str:
+def interval_text(delta: Estimate) -> str:
     """The bracketed interval of `delta`, or how many seeds it rests on where it has none."""
     if delta.low_pct is None or delta.high_pct is None:
         return seeds_text(delta.seeds)

@@ -234,8 +234,7 @@ def test_params_cover_reads(name, row, inputs, released, monkeypatch, tmp_path):
         "transfer": ["--transfer", str(row), "--needed", folder, "--shards", folder]
         + ["--checkpoints", folder, "--out", folder, "--metrics", folder, "--seeds", folder]
         + ["--curves", f"{folder}/curves.csv"],
-        "report": ["--metrics", folder, "--evaluations", folder, "--curves", folder]
-        + ["--out", folder],
+        "report": ["--results", folder],
         "extra": ["--shards", folder, "--out", folder],
         "fetch": ["--row", str(row), "--shards", folder, "--checkpoints", folder, "--out", folder],
         "catalogue": ["--networks", folder, "--baselines", folder],

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from t2t.files import SEAL, sealed, sha256_file, write_json
-from t2t.reporting.collect import PaperFigures, Report, RowInfo, ScaleInfo, collect
+from t2t.reporting.collect import Report, collect
+from t2t.reporting.infos import PaperFigures, RowInfo, ScaleInfo
 
 DIGITS = ScaleInfo("digits", "1,797 grey digits of 8 x 8 pixels, shrunken networks", False)
 NOT_RUN = "vit_small"
@@ -21,18 +22,22 @@ class Results:
     """Where the made-up results of some rows lie."""
 
     rows: dict[str, RowInfo]
-    metrics_dir: Path
-    evaluations_dir: Path
-    curves_dir: Path
+    folder: Path
 
-    def collect(self, rows: dict[str, RowInfo] | None = None) -> Report:
-        return collect(
-            self.rows if rows is None else rows,
-            DIGITS,
-            metrics_dir=self.metrics_dir,
-            evaluations_dir=self.evaluations_dir,
-            curves_dir=self.curves_dir,
-        )
+    @property
+    def metrics_dir(self) -> Path:
+        return self.folder / "metrics"
+
+    @property
+    def evaluations_dir(self) -> Path:
+        return self.folder / "evaluations"
+
+    @property
+    def curves_dir(self) -> Path:
+        return self.folder / "curves"
+
+    def collect(self, rows: dict[str, RowInfo] | None = None, **more) -> Report:
+        return collect(self.rows if rows is None else rows, DIGITS, self.folder, **more)
 
 
 def table_7() -> dict[str, RowInfo]:
@@ -77,7 +82,7 @@ def write_results(
     folder: Path, rows: dict[str, RowInfo], *, seeds: int = 3, epochs: int = 20
 ) -> Results:
     """Write results of every row but `vit_small` under `folder`, the same each time."""
-    results = Results(rows, folder / "metrics", folder / "evaluations", folder / "curves")
+    results = Results(rows, folder)
     for part in (results.metrics_dir, results.evaluations_dir, results.curves_dir):
         part.mkdir(parents=True)
     for number, row in enumerate(rows):

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from t2t.errors import ConfigError, DataError
-from t2t.reporting.collect import Ancestor, PaperFigures, RowInfo
 from t2t.reporting.compare import paired_delta
+from t2t.reporting.infos import Ancestor, PaperFigures, RowInfo
 from tests.reporting.synthetic import NOT_RUN, table_7, write_metrics, write_results
 
 ROW = "t2t_vit_14"

@@ -14,7 +14,8 @@ from html.parser import HTMLParser
 import pytest
 
 from t2t.errors import DataError
-from t2t.reporting.collect import Ancestor, PaperFigures, Report, RowInfo
+from t2t.reporting.collect import Report
+from t2t.reporting.infos import Ancestor, PaperFigures, RowInfo
 from t2t.reporting.page import render_page, write_report
 from tests.reporting.synthetic import DIGITS, many_rows, table_7, write_metrics, write_results
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from t2t.reporting.collect import Ancestor, PaperFigures, RowInfo
+from t2t.reporting.infos import Ancestor, PaperFigures, RowInfo
 from t2t.reporting.table import (
     scale_statement,
     signed,
