@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines.params.analysis import Analysis
-from pipelines.params.claims import check_claims
+from pipelines.params.paper import check_claims, check_tables
 from pipelines.params.reader import NAME_PATTERN, Params, suggest
 from pipelines.params.table import DerivedRow, DownstreamSet, ReleasedRow, Row, Scale, Transfer
 from pipelines.params.training import (
@@ -20,7 +20,7 @@ from pipelines.params.transfers import transfer_facts, transfer_recipe
 from t2t.errors import T2TError
 
 SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "released", "analyses")
-SECTIONS += ("downstream", "transfer_recipes", "transfers", "claims")
+SECTIONS += ("downstream", "transfer_recipes", "transfers", "tables", "claims")
 
 
 def check_params(path: Path) -> Params:
@@ -54,6 +54,7 @@ def check_params(path: Path) -> Params:
     _check_downstream(params)
     for name in params.tree["transfers"]:
         _check_transfer(params, name)
+    check_tables(params)
     check_claims(params)
     return params
 

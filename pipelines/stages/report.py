@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipelines.params.claims import Claim
+from pipelines.params.paper import Claim, PaperTable
 from pipelines.params.reader import Params
 from pipelines.params.table import DerivedRow, Row
 from pipelines.params.training import Section, resolve_recipe, row_seeds
 from t2t.reporting.collect import collect
-from t2t.reporting.infos import Ancestor, ClaimInfo, PaperFigures, RowInfo, ScaleInfo
+from t2t.reporting.infos import Ancestor, ClaimInfo, PaperFigures, RowInfo, ScaleInfo, TableInfo
 from t2t.reporting.page import write_report
 
 
@@ -30,7 +30,12 @@ def main(argv: Sequence[str]) -> None:
         name: ClaimInfo(**params.part(f"claims.{name}", Claim).model_dump())
         for name in params.part("claims", dict)
     }
-    report = collect(dict(_rows(params, args.scale)), scale, args.results, claims=claims)
+    tables = [
+        TableInfo(str(table.table), table.title, table.blocks)
+        for table in params.part("tables", list[PaperTable])
+    ]
+    rows = dict(_rows(params, args.scale))
+    report = collect(rows, scale, args.results, tables=tables, claims=claims)
     write_report(report, args.results)
 
 

@@ -1,10 +1,14 @@
 """Claims about rows, each with a verdict computed from an interval (docs/decisions/013)."""
 
+import csv
+import io
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from t2t.errors import ConfigError
+from t2t.reporting.cells import Cell, difference_cell, interval_cell, signed
 from t2t.reporting.collect import Report, ReportRow
 from t2t.reporting.compare import Estimate
 from t2t.reporting.infos import ClaimInfo, ClaimKind
@@ -34,9 +38,14 @@ class Verdict(Enum):
     NOTHING_TO_RUN = "no row tests it"
 
     @property
-    def name_in_css(self) -> str:
+    def css(self) -> str:
         """The verdict as a class of the page's style."""
         return self.name.lower().replace("_", "-")
+
+    @property
+    def is_judgement(self) -> bool:
+        """Whether results were held against the claim."""
+        return self in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED, Verdict.UNDECIDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,28 @@ class Claim:
         if self.verdict is not Verdict.UNDECIDED or self.ours is None:
             return ""
         return "one seed, no interval" if self.ours.low_pct is None else "the interval is too wide"
+
+    @property
+    def claimed_cell(self) -> Cell:
+        """The claimed figure, beside it the paper's own where that is another; for a direction,
+        that it is one."""
+        if self.info.kind == "direction":
+            return Cell("above 0")
+        if self.claimed_pct is None:
+            return Cell()
+        aside = ""
+        if self.paper_pct is not None and self.paper_pct != self.claimed_pct:
+            aside = f"paper: {self._text(self.paper_pct)}"
+        return Cell(self._text(self.claimed_pct), self.claimed_pct, aside)
+
+    @property
+    def ours_cell(self) -> Cell:
+        """What was measured."""
+        absolute = self.info.kind == "figure" and self.ours
+        return interval_cell(self.ours) if absolute else difference_cell(self.ours)
+
+    def _text(self, value: float) -> str:
+        return f"{value:.1f}" if self.info.kind in ("figure", "remark") else signed(value, 1)
 
 
 def judge(kind: ClaimKind, claimed_pct: float | None, low_pct: float, high_pct: float) -> Verdict:
@@ -139,6 +170,12 @@ def _paper_pct(
     return round(row.info.paper.top1_pct - baseline.info.paper.top1_pct, 2)
 
 
+def tally(claims: tuple[Claim, ...]) -> tuple[tuple[Verdict, int], ...]:
+    """How many claims have each verdict; those without a claim are left out."""
+    counts = Counter(claim.verdict for claim in claims)
+    return tuple((verdict, counts[verdict]) for verdict in Verdict if counts[verdict])
+
+
 def by_source(claims: tuple[Claim, ...]) -> tuple[tuple[str, tuple[Claim, ...]], ...]:
     """Claims gathered by where they are made, in the order of first appearance."""
     sources = dict.fromkeys(claim.info.source for claim in claims)
@@ -153,3 +190,24 @@ _SOURCES = {
     "brief": "A summary of the paper, where it says otherwise than the paper",
     "extension": "Not in the paper: asked by this project",
 }
+
+
+_FIELDS = ("claim", "title", "kind", "source", "row", "baseline", "claimed_pct", "paper_pct")
+_MEASURED = ("ours_pct", "low_pct", "high_pct", "over", "seeds", "verdict", "checks_claims")
+
+
+def claims_csv(report: Report) -> str:
+    """Every claim with its verdict as CSV, figures rounded to six decimals, absent ones empty."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow((*_FIELDS, *_MEASURED))
+    for claim in judged(report):
+        info, ours = claim.info, claim.ours
+        figures = [claim.claimed_pct, claim.paper_pct]
+        figures += [ours.mean_pct, ours.low_pct, ours.high_pct] if ours else [None] * 3
+        plain = ["" if x is None else round(x, 6) for x in figures]
+        names = [claim.id, info.title, info.kind, info.source, info.row or "", info.baseline or ""]
+        rest = [ours.over, ours.seeds] if ours else ["", ""]
+        verdict = [claim.verdict.value, str(report.scale.checks_claims).lower()]
+        writer.writerow([*names, *plain, *rest, *verdict])
+    return output.getvalue()

@@ -1,12 +1,12 @@
 """What a report shows: the rows asked for, joined with the results found for them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from t2t.errors import ConfigError
 from t2t.reporting.compare import Estimate, mean_of, paired_delta
-from t2t.reporting.infos import ClaimInfo, RowInfo, ScaleInfo, TransferInfo
+from t2t.reporting.infos import ClaimInfo, RowInfo, ScaleInfo, TableInfo, TransferInfo
 from t2t.reporting.measurements import (
     Analysis,
     Costs,
@@ -69,6 +69,7 @@ class Report:
 
     scale: ScaleInfo
     rows: tuple[ReportRow, ...]
+    tables: tuple[TableInfo, ...] = ()
     claims: Mapping[str, ClaimInfo] = field(default_factory=dict)
     transfers: tuple[TransferRow, ...] = ()
     costs: Costs | None = None
@@ -81,8 +82,8 @@ class Report:
         return tuple(row for row in self.rows if row.result)
 
     def title_of(self, row_id: str) -> str:
-        """The title of the row `row_id`."""
-        return next(row.info.title for row in self.rows if row.id == row_id)
+        """The title of the row or transfer `row_id`."""
+        return next(x.info.title for x in (*self.rows, *self.transfers) if x.id == row_id)
 
     def difference(
         self, row: ReportRow | TransferRow, baseline: ReportRow | TransferRow
@@ -125,6 +126,7 @@ def collect(
     scale: ScaleInfo,
     folder: Path,
     *,
+    tables: Sequence[TableInfo] = (),
     claims: Mapping[str, ClaimInfo] | None = None,
     transfers: Mapping[str, TransferInfo] | None = None,
     analyses: Iterable[str] = (),
@@ -149,6 +151,7 @@ def collect(
     report = Report(
         scale,
         found,
+        tuple(tables),
         claims or {},
         tuple(
             TransferRow(name, info, read_transfer(folder / "transfers", name, scale.name))

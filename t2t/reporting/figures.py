@@ -1,4 +1,4 @@
-"""The report's figures: learning curves, accuracy against cost, differences to the baseline."""
+"""The report's figures over rows: learning curves, and differences to the baseline."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -7,28 +7,14 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from t2t.reporting.collect import Report, ReportRow
-from t2t.reporting.labels import FEW_POINTS, Point, label_points
 from t2t.reporting.records import CurvePoint, RowResult
-from t2t.reporting.svg import GRID, INK, MUTED, OURS, PAPER, SURFACE, inline_svg, page_style
+from t2t.reporting.svg import GRID, INK, MUTED, OURS, PAPER, Picture, inline_svg, page_style
 
 # A panel is some 200 pixels wide: more points than this only make the page heavier.
 _MAX_EPOCHS_DRAWN = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An inline SVG; `title` is its caption and `row_id` the row it shows, if only one.
-
-    `whole_width` asks for the page's whole width.
-    """
-
-    title: str
-    svg: str
-    row_id: str = ""
-    whole_width: bool = False
 
 
 def curve_pictures(report: Report) -> tuple[Picture, ...]:
@@ -115,69 +101,6 @@ def _draw_curve(
     if band:
         lows, highs = [min(x) for x in values], [max(x) for x in values]
         axes.fill_between(epochs, lows, highs, color=colour, alpha=0.18, linewidth=0)
-
-
-def cost_pictures(report: Report) -> tuple[Picture, ...]:
-    """Top-1 against parameters and MACs: two panels of ours, then two of the paper's."""
-    ours_params, ours_macs, paper_params, paper_macs = [], [], [], []
-    for row in report.rows:
-        title, paper = row.info.title, row.info.paper
-        if row.result:
-            metrics = row.result.metrics
-            spread = metrics.top1_std_pct or 0.0
-            ours_params.append(Point(title, metrics.params_m, metrics.top1_pct, spread))
-            ours_macs.append(Point(title, metrics.macs_g, metrics.top1_pct, spread))
-        if paper:
-            paper_params.append(Point(title, paper.params_m, paper.top1_pct))
-            paper_macs.append(Point(title, paper.macs_g, paper.top1_pct))
-    panels = (
-        ("Ours: top-1 against parameters", "Parameters, M", ours_params, OURS, "o"),
-        ("Ours: top-1 against MACs", "MACs, G", ours_macs, OURS, "o"),
-        ("Paper: top-1 against parameters", "Parameters, M", paper_params, PAPER, "D"),
-        ("Paper: top-1 against MACs", "MACs, G", paper_macs, PAPER, "D"),
-    )
-    pictures = []
-    with page_style():
-        for number, (title, axis, points, colour, marker) in enumerate(panels):
-            if points:
-                figure = _cost_panel(points, axis, colour, marker)
-                label = f"{title}, {len(points)} rows; the table gives the figures"
-                svg = inline_svg(figure, f"Cost{number}", label)
-                # More labels need the page's whole width to stand clear of one another.
-                many = len(points) > FEW_POINTS
-                pictures.append(Picture(title, svg, whole_width=many))
-    return tuple(pictures)
-
-
-def _cost_panel(points: Sequence[Point], axis: str, colour: str, marker: str) -> Figure:
-    figure = Figure(figsize=(7.6, 4.6) if len(points) <= FEW_POINTS else (13.5, 7.2))
-    axes = figure.subplots()
-    width, height = figure.get_size_inches()
-    figure.subplots_adjust(left=0.6 / width, right=0.99, top=0.98, bottom=0.5 / height)
-    x = [point.x for point in points]
-    if max(x) > 4 * min(x):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.errorbar(
-        x,
-        [point.y for point in points],
-        yerr=[point.spread for point in points],
-        fmt=marker,
-        markersize=5.5,
-        color=colour,
-        elinewidth=1,
-        markeredgecolor=SURFACE,
-        markeredgewidth=0.6,
-    )
-    axes.margins(0.1, 0.1)
-    axes.set_xlabel(axis)
-    axes.set_ylabel("Top-1, %")
-    axes.tick_params(length=0)
-    label_points(figure, axes, points)
-    return figure
 
 
 def delta_picture(report: Report) -> Picture | None:

@@ -1,6 +1,6 @@
 """What a report is asked to show: rows, transfers, claims, as params.yaml has them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -52,6 +52,15 @@ class ScaleInfo:
     name: str
     description: str
     checks_claims: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """One of the paper's tables: ids of rows by the name of their block, as printed."""
+
+    number: str
+    title: str
+    blocks: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)

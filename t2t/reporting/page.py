@@ -1,20 +1,29 @@
 """The report's files: the table in three formats and one self-contained web page."""
 
 import base64
+import functools
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from t2t.reporting.collect import Report, block_label
-from t2t.reporting.figures import cost_pictures, curve_pictures, delta_picture
+from t2t.reporting.cells import column_groups, columns, signed
+from t2t.reporting.claims import RULE, by_source, claims_csv, judged, tally
+from t2t.reporting.collect import Report, ReportRow, block_label
+from t2t.reporting.dots import transfer_picture
+from t2t.reporting.efficiency import efficiency_picture, efficiency_rows
+from t2t.reporting.figures import curve_pictures, delta_picture
+from t2t.reporting.gallery import galleries
+from t2t.reporting.heads import heads_pictures, rho_text
+from t2t.reporting.paper_tables import table_views
+from t2t.reporting.scatter import cost_pictures
 from t2t.reporting.table import (
     SPREAD_NOTE,
-    columns,
     missing_commands,
     scale_statement,
-    signed,
     table_csv,
     table_markdown,
     table_tex,
@@ -24,15 +33,17 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_report(report: Report, out_dir: Path) -> tuple[Path, ...]:
-    """Write `table.md`, `table.csv`, `table.tex` and `index.html`, equal bytes for equal input.
+    """Write `table.md`, `.csv` and `.tex`, `claims.csv` and `index.html`, equal bytes for equal
+    input.
 
     All is made before anything is written, so an error leaves the old files as they were.
-    Other files in `out_dir` are left alone. Returns the four paths.
+    Other files in `out_dir` are left alone. Returns the five paths.
     """
     contents = {
         "table.md": table_markdown(report),
         "table.csv": table_csv(report),
         "table.tex": table_tex(report),
+        "claims.csv": claims_csv(report),
         "index.html": render_page(report),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -59,26 +70,61 @@ def render_page(report: Report) -> str:
     )
     environment.filters["signed"] = signed
     script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-    shown = columns()
+    shown, claims = columns(), judged(report)
     return environment.get_template("index.html.j2").render(
         report=report,
         columns=shown,
-        groups=[
-            (group, sum(column.group == group for column in shown))
-            for group in dict.fromkeys(column.group for column in shown)
-        ],
+        groups=column_groups(shown),
+        tables=table_views(report),
+        claims=by_source(claims),
+        tally=tally(claims),
+        rule=RULE,
+        link=functools.partial(_link, report),
         block_label=block_label,
         statement=scale_statement(report),
+        configuration=_configuration,
         inputs=_inputs(report),
         spread_note=SPREAD_NOTE,
-        missing=missing_commands(report),
+        rows_missing=missing_commands(report),
         curves=curve_pictures(report),
         costs=cost_pictures(report),
         deltas=delta_picture(report),
+        efficiency=efficiency_picture(report),
+        efficiency_missing=[
+            row.command
+            for rows in efficiency_rows(report).values()
+            for row in rows
+            if row.result is None
+        ],
+        transfer=transfer_picture(report),
+        transfers_missing=[t.command for t in report.transfers if t.result is None],
+        heads=heads_pictures(report),
+        heads_missing=[f"dvc repro analyse@{row}" for row, a in report.analyses.items() if not a],
+        galleries=galleries(report),
+        rho_text=rho_text,
         style=(_TEMPLATES / "page.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _link(report: Report, name: str) -> Markup:
+    """A link to the details of the row or transfer `name`."""
+    return Markup('<a href="#Details-{}">{}</a>').format(name, report.title_of(name))
+
+
+def _configuration(row: ReportRow) -> str:
+    """A row's resolved configuration as one line."""
+    return ", ".join(f"{key}: {_plain(value)}" for key, value in row.info.recipe.items())
+
+
+def _plain(value: object) -> str:
+    """As in params.yaml, for people."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(str, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {item}' for key, item in value.items())}}}"
+    return str(value)
 
 
 def _inputs(report: Report) -> str:

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -52,6 +53,19 @@ _STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
     "figure.facecolor": "none",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An inline SVG; `title` is its caption and `row_id` the row it shows, if only one.
+
+    `whole_width` asks for the page's whole width.
+    """
+
+    title: str
+    svg: str
+    row_id: str = ""
+    whole_width: bool = False
 
 
 @contextmanager

@@ -1,124 +1,19 @@
-"""The ablation table, formatted once and written as Markdown, CSV, LaTeX or HTML cells."""
+"""The ablation table as Markdown, CSV or LaTeX."""
 
 import csv
 import io
-import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
-from t2t.reporting.collect import Report, ReportRow
-from t2t.reporting.compare import CONFIDENCE, Estimate
-from t2t.reporting.infos import PaperFigures
-from t2t.reporting.records import RowMetrics
-
-MINUS = "\N{MINUS SIGN}"
+from t2t.reporting.cells import MINUS, Cell, Column, columns
+from t2t.reporting.collect import Report
+from t2t.reporting.compare import CONFIDENCE
 
 SPREAD_NOTE = (
     "Top-1: mean over seeds, EMA weights, ± sample standard deviation. "
     "Δ: mean of the per-seed differences to the row's baseline over the seeds both have, "
-    f"in brackets Student's t {CONFIDENCE:.0%} interval of that mean."
+    f"in brackets the {CONFIDENCE:.0%} interval of that mean: Student's t over seeds, or a "
+    "bootstrap where images are named."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One formatted figure; `value` sorts it, null where there is no figure."""
-
-    text: str = ""
-    value: float | None = None
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of figures under a group heading; `cell` formats a row's figure."""
-
-    key: str
-    group: str
-    heading: str
-    cell: Callable[[ReportRow], Cell]
-
-
-def significant(value: float) -> str:
-    """A positive number with at least three significant digits and no exponent."""
-    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
-
-
-def signed(value: float, decimals: int) -> str:
-    """A number that always shows its sign, with a true minus; zero has none."""
-    text = f"{abs(value):.{decimals}f}"
-    if float(text) == 0:
-        return text
-    return (MINUS if value < 0 else "+") + text
-
-
-def seeds_text(count: int) -> str:
-    """`1 seed` or `3 seeds`."""
-    return f"{count} seed{'' if count == 1 else 's'}"
-
-
-def interval_text(delta: Estimate) -> str:
-    """The bracketed interval of `delta`, or how many seeds it rests on where it has none."""
-    if delta.low_pct is None or delta.high_pct is None:
-        return seeds_text(delta.seeds)
-    return f"[{signed(delta.low_pct, 2)}, {signed(delta.high_pct, 2)}]"
-
-
-def _top1(row: ReportRow) -> Cell:
-    if row.result is None:
-        return Cell("not run")
-    metrics = row.result.metrics
-    text = f"{metrics.top1_pct:.2f}"
-    if metrics.seeds > 1:
-        text += f" ± {metrics.top1_std_pct or 0:.2f}"
-    return Cell(text, metrics.top1_pct, seeds_text(metrics.seeds))
-
-
-def _delta(row: ReportRow) -> Cell:
-    if row.delta is None:
-        return Cell()
-    return Cell(signed(row.delta.mean_pct, 2), row.delta.mean_pct, interval_text(row.delta))
-
-
-def _ours(read: Callable[[RowMetrics], float], show: Callable[[float], str]):
-    def cell(row: ReportRow) -> Cell:
-        if row.result is None:
-            return Cell()
-        value = read(row.result.metrics)
-        return Cell(show(value), value)
-
-    return cell
-
-
-def _papers(read: Callable[[PaperFigures], float | None], show: Callable[[float], str]):
-    def cell(row: ReportRow) -> Cell:
-        value = read(row.info.paper) if row.info.paper else None
-        return Cell() if value is None else Cell(show(value), value)
-
-    return cell
-
-
-def columns() -> tuple[Column, ...]:
-    """The table's columns of figures, in order."""
-    top1, delta, params, macs = "Top-1, %", "Δ to baseline, points", "Parameters, M", "MACs, G"
-    raw = _ours(lambda m: m.top1_raw_pct, "{:.2f}".format)
-    return (
-        Column("top1_pct", top1, "ours", _top1),
-        Column("top1_raw_pct", top1, "ours, no EMA", raw),
-        Column("paper_top1_pct", top1, "paper", _papers(lambda p: p.top1_pct, "{:.1f}".format)),
-        Column("delta_pct", delta, "ours", _delta),
-        Column(
-            "paper_delta_pct",
-            delta,
-            "paper",
-            _papers(lambda p: p.delta_pct, lambda value: signed(value, 1)),
-        ),
-        Column("params_m", params, "ours", _ours(lambda m: m.params_m, significant)),
-        Column("paper_params_m", params, "paper", _papers(lambda p: p.params_m, str)),
-        Column("macs_g", macs, "ours", _ours(lambda m: m.macs_g, significant)),
-        Column("paper_macs_g", macs, "paper", _papers(lambda p: p.macs_g, str)),
-    )
 
 
 def scale_statement(report: Report) -> str:
@@ -176,7 +71,14 @@ def table_csv(report: Report) -> str:
     writer = csv.writer(output, lineterminator="\n")
     head = ["row", "title", "scale", "paper_table", "paper_block", "baseline"]
     head += ["ancestor", "ancestor_role", "seeds"]
-    extra = ["top1_std_pct", "top5_pct", "delta_low_pct", "delta_high_pct", "delta_seeds"]
+    extra = [
+        "top1_std_pct",
+        "top5_pct",
+        "delta_low_pct",
+        "delta_high_pct",
+        "delta_seeds",
+        "delta_over",
+    ]
     writer.writerow([*head, *(column.key for column in shown), *extra])
     for row in report.rows:
         metrics = row.result.metrics if row.result else None
@@ -190,7 +92,8 @@ def table_csv(report: Report) -> str:
         figures = [column.cell(row).value for column in shown]
         figures += [metrics.top1_std_pct, metrics.top5_pct] if metrics else [None] * 2
         figures += [delta.low_pct, delta.high_pct, delta.seeds] if delta else [None] * 3
-        writer.writerow([*names, *("" if x is None else round(x, 6) for x in figures)])
+        plain = ["" if x is None else round(x, 6) for x in figures]
+        writer.writerow([*names, *plain, delta.over if delta else ""])
     return output.getvalue()
 
 

@@ -21,7 +21,9 @@ SMALL = {
     "width_factor: 0.25": "width_factor: 0.1",
     "depth_factor: 0.3": "depth_factor: 0.1",
 }
-ROWS = """released: {}
+ROWS = """tables: []
+claims: {}
+released: {}
 analyses:
   t2t_vit_14: {images: 64, removal_images: 128}
 rows:

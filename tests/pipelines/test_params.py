@@ -83,7 +83,7 @@ def test_rows_of_data_efficiency_differ_in_their_share_alone(write):
 
 def test_a_project_may_have_no_derived_rows(write):
     text = TEXT[: TEXT.index("\nderived:") + 1]
-    end = "transfers: {}\nreleased: {}\n"
+    end = "transfers: {}\nreleased: {}\ntables: []\nclaims: {}\n"
     check_params(write(text + "derived: {}\nanalyses: {}\n" + end))
     with pytest.raises(ConfigError, match="derived: missing"):
         check_params(write(text))
@@ -129,6 +129,31 @@ MISTAKES = {
         "{images: 256,",
         "{images: 0,",
         ["analyses.vit_small.images", "got 0"],
+    ),
+    "claim about no row": (
+        "row: vit_dn\n",
+        "row: vit_dm\n",
+        ["claims.vit_deep_narrow.row", "'vit_dm' is no row or transfer", "vit_dn"],
+    ),
+    "remark about a row": (
+        "kind: remark\n    source: brief\n    stated_pct: 81.8",
+        "kind: remark\n    source: brief\n    row: vit_base\n    stated_pct: 81.8",
+        ["claims.brief_deit_base: a claim of kind remark names neither row"],
+    ),
+    "effect without a baseline": (
+        "    row: vit_dn\n    baseline: vit_small\n",
+        "    row: vit_dn\n",
+        ["claims.vit_deep_narrow", "names row and baseline"],
+    ),
+    "table without a row it prints": (
+        "[vit_small, vit_dn, vit_sw,",
+        "[vit_small, vit_sw,",
+        ["tables", "table 6: vit_dn is missing"],
+    ),
+    "table with a row that the paper lacks": (
+        "CNN: [resnet_50, wide",
+        "CNN: [t2t_vit_10, wide",
+        ["tables", "table 6: 't2t_vit_10' is no row with figures"],
     ),
     "unknown section": ("recipe:\n", "recipes:\n", ["recipes", "known here: scale, scales"]),
     "unknown backbone": ("backbone: vit,", "backbone: vitt,", ["vitt.py", "known: ", "t2t_vit"]),

@@ -19,7 +19,7 @@ from t2t.reporting.infos import Ancestor, PaperFigures, RowInfo
 from t2t.reporting.page import render_page, write_report
 from tests.reporting.synthetic import DIGITS, many_rows, table_7, write_metrics, write_results
 
-NAMES = {"table.md", "table.csv", "table.tex", "index.html"}
+NAMES = {"table.md", "table.csv", "table.tex", "claims.csv", "index.html"}
 
 
 class Page(HTMLParser):
@@ -156,7 +156,7 @@ def test_script_is_the_one_the_policy_allows(html):
     assert f"script-src 'sha256-{digest}'" in html.replace("&#39;", "'")
 
 
-def test_writes_the_four_files_and_leaves_others(results, tmp_path):
+def test_writes_the_five_files_and_leaves_others(results, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "metrics.json").write_text("kept")

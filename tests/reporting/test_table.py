@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from t2t.reporting.cells import signed, significant
 from t2t.reporting.infos import Ancestor, PaperFigures, RowInfo
 from t2t.reporting.table import (
     scale_statement,
-    signed,
-    significant,
     table_csv,
     table_markdown,
     table_tex,

@@ -34,6 +34,8 @@ derived: {}
 analyses: {}
 transfers: {}
 released: {}
+tables: []
+claims: {}
 """
 NAMES = ["t2t_vit_14", "vit_small", "resnet_50"]
 GRAPH = {

@@ -1,4 +1,4 @@
-"""`claims.<claim>`: what is said of the rows, by the paper and by others; the report's alone."""
+"""What the paper, and others, say of the rows: its tables and the claims; the report's alone."""
 
 from typing import Annotated, Literal
 
@@ -29,6 +29,41 @@ class Claim(ParamsPart):
     baseline: Name | None = None
     stated_pct: Annotated[float, Field(ge=-100, le=100)] | None = None
     note: str = ""
+
+
+class PaperTable(ParamsPart):
+    """One of `tables`: a table of the paper as printed, rows by block."""
+
+    table: Annotated[int, Field(ge=1, le=7)]
+    title: Annotated[str, Field(min_length=1, max_length=80)]
+    blocks: Annotated[dict[str, list[Name]], Field(min_length=1)]
+
+    @property
+    def rows(self) -> set[str]:
+        """The rows in any block."""
+        return {row for rows in self.blocks.values() for row in rows}
+
+
+def check_tables(params: Params) -> None:
+    """Raises ConfigError for a table with a row that the paper lacks, or without one that it has.
+
+    A table that is left out is not shown.
+    """
+    papers = {
+        name: row["paper"]
+        for section in ("rows", "derived")
+        for name, row in params.tree[section].items()
+    }
+    printed: dict[int, set[str]] = {}
+    for table in params.part("tables", list[PaperTable]):
+        for row in sorted(table.rows):
+            if papers.get(row) is None:
+                problem = f"table {table.table}: {row!r} is no row with figures of the paper"
+                raise params.error("tables", problem)
+        printed[table.table] = table.rows
+    for row, paper in papers.items():
+        if paper is not None and row not in printed.get(paper["table"], (row,)):
+            raise params.error("tables", f"table {paper['table']}: {row} is missing, see its paper")
 
 
 def check_claims(params: Params) -> None:
