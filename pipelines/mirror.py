@@ -21,7 +21,7 @@ def mirrored() -> Iterator[None]:
     (ROOT / "data" / "mlflow").mkdir(parents=True, exist_ok=True)
     with open(CHECKPOINTS / "mirror.log", "a", encoding="utf-8") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "t2t.tracking.follow", str(CHECKPOINTS)],
+            [sys.executable, "-m", "pipelines.follow", str(ROOT)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=log,

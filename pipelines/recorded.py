@@ -21,11 +21,16 @@ def dvc_digest(out: Path, lock: Path = Path("dvc.lock")) -> str:
 
     Raises EnvironmentProblem where the file stays unreadable.
     """
-    for stage in _stages(lock).values():
-        for entry in stage.get("outs", []):
-            if entry["path"] == out.as_posix():
-                return entry["md5"]
-    return NOT_RECORDED
+    return dvc_digests(lock).get(out.as_posix(), NOT_RECORDED)
+
+
+def dvc_digests(lock: Path) -> dict[str, str]:
+    """The hashes of all outputs that `lock` knows, by path. Raises as `dvc_digest` does."""
+    return {
+        entry["path"]: entry["md5"]
+        for stage in _stages(lock).values()
+        for entry in stage.get("outs", [])
+    }
 
 
 def _stages(lock: Path) -> dict[str, Any]:

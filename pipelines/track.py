@@ -1,24 +1,36 @@
-"""Delivers to MLflow what it has not got yet, after an outage: `python -m pipelines.track`."""
+"""Gives MLflow what it has not got: after an outage, a `dvc pull`, with an empty database.
+
+`python -m pipelines.track` delivers what the workspaces owe, then imports the finished runs that
+no workspace tells of.
+"""
 
 import os
 import sys
 
 from pipelines.environment import ROOT, project_environment
+from pipelines.finished import finished_runs
+from pipelines.labels import row_labels
 from pipelines.mirror import CHECKPOINTS
+from pipelines.params.reader import Params
 from t2t.tracking.delivery import public_uri
-from t2t.tracking.follow import Mirror
+from t2t.tracking.imports import Importer
+from t2t.tracking.mirror import Mirror
 
 
 def main() -> int:
-    """One pass over every workspace; the exit code is 4 where MLflow cannot be reached."""
+    """One pass over everything; the exit code is 4 where MLflow cannot be reached."""
     os.environ.update(project_environment(os.environ))
-    (ROOT / "data" / "mlflow").mkdir(parents=True, exist_ok=True)
+    for folder in (ROOT / "data" / "mlflow", CHECKPOINTS):
+        folder.mkdir(parents=True, exist_ok=True)
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    mirror = Mirror(CHECKPOINTS, uri, patient=True)
+    labels = row_labels(Params(ROOT / "params.yaml"))
+    mirror = Mirror(CHECKPOINTS, uri, patient=True, labels=labels)
     if not mirror.deliver():
         print(f"{public_uri(uri)} has not got everything: {mirror.problem}", file=sys.stderr)
         return 4
-    print(f"{public_uri(uri)} has every run: {len(mirror.workspaces())}")
+    runs = list(finished_runs(ROOT))
+    imported = Importer(CHECKPOINTS, uri, labels).complete(runs)
+    print(f"{public_uri(uri)} has {len(runs)} finished runs, {imported} of them new or completed")
     return 0
 
 

@@ -187,7 +187,7 @@ def by_source(claims: tuple[Claim, ...]) -> tuple[tuple[str, tuple[Claim, ...]],
 
 _SOURCES = {
     "text": "The paper's text",
-    "brief": "A summary of the paper, where it says otherwise than the paper",
+    "brief": "The summary that this project was given, where it differs from the paper",
     "extension": "Not in the paper: asked by this project",
 }
 

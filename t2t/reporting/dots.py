@@ -33,4 +33,4 @@ def transfer_picture(report: Report) -> Picture | None:
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
         label = f"Top-1 of {len(shown)} transfers; the table gives the figures"
-        return Picture("Transfers", inline_svg(figure, "Transfer", label), whole_width=True)
+        return Picture("Top-1 by transfer", inline_svg(figure, "Transfer", label), whole_width=True)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from t2t.errors import EnvironmentProblem
-from t2t.tracking.follow import Mirror
+from t2t.tracking.mirror import Mirror
 from t2t.training import loop
 from t2t.training.run import train_run
 from tests.faults.kinds_of_results import make_workspace

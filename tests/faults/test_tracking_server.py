@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pipelines.environment import SETTINGS
-from t2t.tracking.follow import Mirror
+from t2t.tracking.mirror import Mirror
 from t2t.training.run import train_run
 from tests.faults.kinds_of_results import make_workspace
 from tests.faults.proxy import way_to

@@ -1,11 +1,6 @@
 """MLflow as a mirror: everything once, however often and from wherever it is delivered."""
 
-import json
-import os
-import shutil
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from t2t.tracking.follow import Mirror
-from t2t.training.journal import Journal
-from t2t.training.record import JOURNAL, record_evaluation
+from t2t.tracking.mirror import Mirror
+from t2t.training.record import record_evaluation
 from t2t.training.run import network_of, train_run
+from tests.tracking.reading import only_run, points
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,52 +25,6 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def uri(migrated, tmp_path, monkeypatch):
-    from pipelines.environment import SETTINGS
-
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
-    path = tmp_path / "mlflow" / "mlflow.db"
-    path.parent.mkdir()
-    shutil.copyfile(migrated, path)
-    return f"sqlite:///{path}"
-
-
-@pytest.fixture(scope="session")
-def finished(shards, tmp_path_factory):
-    """A finished run's workspace, out folder and config."""
-    from tests.runs import short_config
-
-    folder = tmp_path_factory.mktemp("finished")
-    config = short_config()
-    train_run(config, shards, folder / "work", folder / "out", {"git_commit": "abc", "stage": "x"})
-    return folder, json.loads((folder / "out" / "config.json").read_text())
-
-
-@pytest.fixture
-def work(finished, tmp_path):
-    shutil.copytree(finished[0] / "work", tmp_path / "work")
-    return tmp_path / "work"
-
-
-def only_run(uri):
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("tiny")
-    (run,) = client.search_runs([experiment.experiment_id])
-    return client, run
-
-
-def points(client, run):
-    return {
-        key: [(point.step, point.timestamp, point.value) for point in history]
-        for key in run.data.metrics
-        if (history := client.get_metric_history(run.info.run_id, key))
-    }
-
-
 def test_run_holds_all_that_a_reader_needs(work, uri, finished):
     assert Mirror(work, uri).deliver()
     client, run = only_run(uri)
@@ -83,7 +32,7 @@ def test_run_holds_all_that_a_reader_needs(work, uri, finished):
     assert run.info.run_name == "t2t_vit_14-seed0" and run.info.status == "FINISHED"
     expected = {"row": "t2t_vit_14", "scale": "tiny", "seed": "0", "git_commit": "abc"}
     assert expected.items() <= run.data.tags.items()
-    assert run.data.tags["digest"] == config["digest"]
+    assert run.data.tags["digest"] == config["digest"] and run.data.tags["device"]
     assert run.data.params["lr"] == "0.002" and run.data.params["variant"] == "t2t_vit_7"
     assert [len(history) for history in points(client, run).values()] == [4] * 8
     names = {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs}
@@ -157,23 +106,21 @@ def test_server_that_is_gone_costs_seconds_and_loses_nothing(work, uri):
     assert len(points(client, run)["val_top1_pct"]) == 4
 
 
-def test_follower_delivers_what_is_written_meanwhile_and_ends_with_its_input(work, uri):
-    (journal,) = work.glob(f"*/{JOURNAL}")
-    with subprocess.Popen(
-        [sys.executable, "-m", "t2t.tracking.follow", str(work)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=ROOT,
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri, "OMP_NUM_THREADS": "1"},
-    ) as process:
-        time.sleep(1)
-        Journal(journal).append("epoch", 1000, metrics={"val_top1_pct": 50.0})
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(90) == 0
+def test_a_lost_database_gets_everything_again(work, uri, finished):
+    assert Mirror(work, uri).deliver()
     client, run = only_run(uri)
-    assert run.data.metrics["val_top1_pct"] == 50.0
+    before = points(client, run)
+    client.delete_run(run.info.run_id)
+    assert Mirror(work, uri, patient=True).deliver()
+    client, again = only_run(uri)
+    assert again.info.run_id != run.info.run_id and points(client, again) == before
+
+
+def test_a_run_carries_its_rows_labels(work, uri):
+    labels = {"t2t_vit_14": {"title": "T2T-ViT-14", "paper_table": "Table 7, T2T module"}}
+    assert Mirror(work, uri, labels=labels).deliver()
+    _, run = only_run(uri)
+    assert labels["t2t_vit_14"].items() <= run.data.tags.items()
 
 
 def test_no_secret_of_the_environment_is_delivered(shards, tmp_path, uri, monkeypatch):
