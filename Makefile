@@ -1,7 +1,7 @@
 # Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
 in := .venv/bin/python -m pipelines.environment
 
-.PHONY: help setup plan repro test faults check ui track readme lock
+.PHONY: help setup plan repro test faults check ui track readme screenshots lock
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -42,6 +42,9 @@ track: setup  ## deliver to MLflow what it has not got yet
 
 readme:  ## put the present table into README.md
 	$(in) python scripts/readme_table.py
+
+screenshots: setup track  ## README's pictures of the report and of MLflow, into docs/images
+	$(in) python -m scripts.screenshots
 
 lock: setup  ## resolve pyproject.toml into requirements.lock
 	sh scripts/check_lock.sh --write

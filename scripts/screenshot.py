@@ -20,16 +20,22 @@ FLAGS = [
 ]
 
 
+def chromium() -> str:
+    """The browser's path. Raises FileNotFoundError where it is not installed."""
+    found = shutil.which("chromium")
+    if found is None:
+        raise FileNotFoundError("chromium is not installed; run: apt-get install -y chromium")
+    return found
+
+
 def screenshot(
     address: str, out: Path, *, width: int, height: int, dark: bool, full: bool, text: str
 ) -> None:
     """Write a PNG of `address`; raises FileNotFoundError where Chromium is not installed."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise FileNotFoundError("chromium is not installed; run: apt-get install -y chromium")
+    path = chromium()
     out.parent.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )

@@ -14,6 +14,7 @@ from typing import Any
 
 from t2t.tracking.delivery import HISTORY, IMPORTED, Delivery, Labels
 from t2t.tracking.server import experiment_id, log_points, log_result, set_tags, the_run
+from t2t.tracking.view import save_view
 from t2t.training.record import RUN_RECORD, record_run
 from t2t.training.workspace import workspace_of
 
@@ -73,6 +74,7 @@ class Importer:
                     if there or not only_known:
                         gained += self._complete(client, experiment, run, there)
                 self._label(client, known.values())
+                save_view(client, experiment)
         return gained
 
     def _complete(self, client: Any, experiment: str, run: FinishedRun, known: Any) -> bool:

@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from t2t.tracking.view import save_view
+
 _POINTS_A_CALL = 1000
 
 
@@ -22,11 +24,13 @@ def experiment_id(client: Any, name: str) -> str:
         database = Path(client.tracking_uri.removeprefix("sqlite:///"))
         location = (database.parent / "artifacts" / name).as_uri()
     try:
-        return client.create_experiment(
+        made = client.create_experiment(
             name,
             artifact_location=location,
             tags={"mlflow.experimentKind": "custom_model_development"},
         )
+        save_view(client, made)
+        return made
     except MlflowException:  # another mirror was first
         experiment = client.get_experiment_by_name(name)
         if experiment is None:

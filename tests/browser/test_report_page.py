@@ -9,6 +9,7 @@ import pytest
 from scripts.screenshot import FLAGS
 from t2t.reporting.page import write_report
 from tests.reporting.synthetic import DIGITS, many_rows, table_7, write_results
+from tests.reporting.synthetic_parts import ALL_PARTS, CLAIMS, write_parts
 
 pytestmark = pytest.mark.browser
 
@@ -28,9 +29,12 @@ def browser() -> Iterator:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory) -> dict[str, Path]:
     made = {}
-    for name, rows in (("small", table_7()), ("large", many_rows(50))):
+    for name, rows in (("small", table_7()), ("large", many_rows(50)), ("whole", table_7())):
         folder = tmp_path_factory.mktemp(name)
-        write_report(write_results(folder / "in", rows).collect(), folder)
+        results = write_results(folder / "in", rows)
+        if name == "whole":
+            write_parts(results)
+        write_report(results.collect(**(ALL_PARTS if name == "whole" else {})), folder)
         made[name] = folder / "index.html"
     return made
 
@@ -108,14 +112,14 @@ def test_only_one_column_is_sorted_at_a_time(open_page):
     assert shown_rows(page) == [*(f"t2t_vit_{end}" for end in expected), "vit_small"]
 
 
-@pytest.mark.parametrize("name", ["small", "large"])
+@pytest.mark.parametrize("name", ["whole", "large"])
 @pytest.mark.parametrize("width", [380, 768, 1280])
 def test_page_never_scrolls_sideways(open_page, name, width):
     page = open_page(name, width=width)
     page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if width == 380:
-        region = page.locator("[role=region]")
+        region = page.locator("[role=region]:has(#Ablation)")
         assert region.evaluate("e => e.scrollWidth > e.clientWidth")
         region.evaluate("e => { e.scrollLeft = 200; }")
         row = page.locator("#Ablation tr[data-row] th").first
@@ -130,7 +134,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_follow_the_scheme_with_enough_contrast(open_page, scheme):
-    page = open_page("small", scheme=scheme)
+    page = open_page("whole", scheme=scheme)
     ground = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert (ground > 0.5) == (scheme == "light")
     for selector, property_name in (
@@ -139,6 +143,10 @@ def test_colours_follow_the_scheme_with_enough_contrast(open_page, scheme):
         ("#Ablation .detail", "color"),
         ("figcaption a", "color"),
         ("figure svg text", "fill"),
+        (".verdict.reproduced b", "color"),
+        (".verdict.not-reproduced b", "color"),
+        (".verdict.not-run b", "color"),
+        (".claims .paper", "color"),
     ):
         found = page.locator(selector).first.evaluate(
             "(e, name) => getComputedStyle(e)[name]", property_name
@@ -154,12 +162,12 @@ def test_link_to_a_rows_details_opens_them(open_page):
     page.wait_for_function("document.getElementById('Details-t2t_vit_c_14').open")
 
 
-def test_first_tab_stop_leads_to_the_table(open_page):
+def test_first_tab_stop_leads_to_the_results(open_page):
     page = open_page("small")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
-    assert page.evaluate("location.hash") == "#Results"
+    assert page.evaluate("location.hash") == "#Main"
 
 
 def test_readers_find_landmarks_captions_and_picture_names(open_page):
@@ -170,3 +178,88 @@ def test_readers_find_landmarks_captions_and_picture_names(open_page):
     assert page.locator("svg:not([aria-label])").count() == 0
     assert page.locator("table:not(:has(caption))").count() == 0
     assert page.get_by_role("rowheader", name="T2T-ViT_t-14").count() == 1
+
+
+def test_every_claim_has_its_verdict_in_words(open_page):
+    page = open_page("whole")
+    assert page.locator("[id^=Claim-]").count() == len(CLAIMS)
+    words = dict(
+        page.eval_on_selector_all(
+            "[id^=Claim-]", "rows => rows.map(r => [r.id, r.querySelector('.verdict b').innerText])"
+        )
+    )
+    assert words["Claim-module"] == "reproduced" and words["Claim-absent"] == "not run"
+    judged = page.locator(".verdict:is(.reproduced, .not-reproduced, .undecided)")
+    said = [judged.nth(n).inner_text() for n in range(judged.count())]
+    assert said and all("says nothing of the paper" in text for text in said)
+
+
+def test_what_was_not_run_names_its_command(open_page):
+    page = open_page("whole")
+    commands = page.eval_on_selector_all(".missing code", "all => all.map(e => e.innerText)")
+    assert commands == [
+        "dvc repro evaluate@vit_small",
+        "dvc repro transfer@cifar10_vit_small",
+        "dvc repro analyse@vit_small",
+    ]
+    small = open_page("small")
+    assert "dvc repro measure" in small.locator("#Costs .missing").inner_text()
+
+
+def test_links_of_every_table_open_the_details(open_page):
+    page = open_page("whole")
+    for selector in ("#Claim-deep a", "h3#Table5 + div tbody tr:nth-child(2) a"):
+        link = page.locator(selector).first
+        target = link.get_attribute("href")
+        link.click()
+        page.wait_for_function("id => document.querySelector(id).open", arg=target)
+        page.evaluate("id => { document.querySelector(id).open = false; }", target)
+    anchors = page.eval_on_selector_all("a[href^='#']", "all => all.map(a => a.hash.slice(1))")
+    assert all(page.evaluate("id => document.getElementById(id) !== null", x) for x in anchors)
+
+
+NAMELESS = """() => {
+  const named = (e) => (e.getAttribute('aria-label') || e.innerText || e.alt ||
+    (e.getAttribute('aria-labelledby') || '').split(' ')
+      .map((id) => document.getElementById(id)?.innerText || '').join('')).trim();
+  return [...document.querySelectorAll('a, button, img, summary, nav, [role], [tabindex]')]
+    .filter((e) => e.getAttribute('role') !== 'status' && !named(e))
+    .map((e) => e.outerHTML.slice(0, 200));
+}"""
+
+
+def test_everything_to_be_reached_has_a_name(open_page):
+    page = open_page("whole")
+    page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true; })")
+    assert page.evaluate(NAMELESS) == []
+
+
+def test_headings_descend_by_one_and_every_section_is_named(open_page):
+    page = open_page("whole")
+    levels = page.eval_on_selector_all("h1, h2, h3, h4", "all => all.map(h => +h.tagName[1])")
+    assert levels.count(1) == 1 and levels[0] == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert page.locator("section:not([aria-labelledby])").count() == 0
+
+
+def test_tables_have_headers_in_both_directions(open_page):
+    page = open_page("whole")
+    page.eval_on_selector_all("details", "all => all.forEach(d => { d.open = true; })")
+    assert page.locator("table:not(:has(thead th[scope=col]))").count() == 0
+    assert page.locator("tbody tr:not(:has(th[scope]))").count() == 0
+
+
+def test_tab_order_follows_the_page(open_page):
+    page = open_page("whole")
+    places = []
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        places.append(
+            page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)")
+        )
+    assert places == sorted(places) and len(set(places)) == len(places)
+
+
+def test_large_page_opens_fast(open_page):
+    page = open_page("large")
+    assert page.evaluate("document.querySelectorAll('*').length") < 25_000
