@@ -47,7 +47,7 @@ def _figures(seeds: Path, summary: Path, digest: str) -> dict[str, float]:
     if not lines:
         return {}
     network = json.loads(summary.read_text(encoding="utf-8"))
-    own = {k: float(v) for k, v in lines[0].items() if k not in ("seed", "digest")}
+    own = {k: float(v) for k, v in lines[0].items() if v and k not in ("seed", "digest")}
     return own | {key: network[key] for key in _OF_THE_NETWORK if key in network}
 
 

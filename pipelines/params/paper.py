@@ -70,7 +70,7 @@ def check_claims(params: Params) -> None:
     """Raises ConfigError, at the line, for a claim that cannot be held against the rows."""
     known = [
         name
-        for section in ("rows", "derived", "transfers")
+        for section in ("rows", "derived", "released", "transfers")
         for name in params.tree.get(section) or ()
     ]
     for name in params.part("claims", dict):

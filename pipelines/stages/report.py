@@ -1,15 +1,19 @@
 """report: the tables, the claims and the page, from the results of every row."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.params.paper import Claim, PaperTable
+from pipelines.params.asked import (
+    asked_analyses,
+    asked_claims,
+    asked_rows,
+    asked_scale,
+    asked_tables,
+    asked_transfers,
+)
 from pipelines.params.reader import Params
-from pipelines.params.table import DerivedRow, Row
-from pipelines.params.training import Section, resolve_recipe, row_seeds
 from t2t.reporting.collect import collect
-from t2t.reporting.infos import Ancestor, ClaimInfo, PaperFigures, RowInfo, ScaleInfo, TableInfo
 from t2t.reporting.page import write_report
 
 
@@ -21,47 +25,13 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--results", type=Path, required=True)
     args = parser.parse_args(argv)
     params = Params(Path("params.yaml"))
-    scale = ScaleInfo(
-        args.scale,
-        params.part(f"scales.{args.scale}.description", str),
-        params.part(f"scales.{args.scale}.checks_claims", bool),
+    report = collect(
+        asked_rows(params, args.scale),
+        asked_scale(params, args.scale),
+        args.results,
+        tables=asked_tables(params),
+        claims=asked_claims(params),
+        transfers=asked_transfers(params),
+        analyses=asked_analyses(params),
     )
-    claims = {
-        name: ClaimInfo(**params.part(f"claims.{name}", Claim).model_dump())
-        for name in params.part("claims", dict)
-    }
-    tables = [
-        TableInfo(str(table.table), table.title, table.blocks)
-        for table in params.part("tables", list[PaperTable])
-    ]
-    rows = dict(_rows(params, args.scale))
-    report = collect(rows, scale, args.results, tables=tables, claims=claims)
     write_report(report, args.results)
-
-
-def _rows(params: Params, scale: str) -> Iterator[tuple[str, RowInfo]]:
-    sections: tuple[tuple[Section, type[Row]], ...] = (("rows", Row), ("derived", DerivedRow))
-    for section, kind in sections:
-        for name in params.part(section, dict):
-            yield name, _row_info(params, scale, name, section, kind)
-
-
-def _row_info(params: Params, scale: str, name: str, section: Section, kind: type[Row]) -> RowInfo:
-    row = params.part(f"{section}.{name}", kind)
-    paper = row.paper.model_dump() if row.paper else None
-    ancestor = Ancestor(row.needs, row.role) if isinstance(row, DerivedRow) else None
-    recipe = resolve_recipe(params, scale, name, section)
-    return RowInfo(
-        title=row.title,
-        paper=PaperFigures(**paper | {"table": str(paper["table"])}) if paper else None,
-        baseline=row.baseline,
-        ancestor=ancestor,
-        variant=row.model.variant,
-        train_fraction=recipe.train_fraction,
-        recipe={
-            **row.model.model_dump(),
-            **params.part(f"scales.{scale}.model", dict),
-            **vars(recipe),
-            "seeds": row_seeds(params, scale, name, section),
-        },
-    )

@@ -35,6 +35,7 @@ class ReportRow:
     def command(self) -> str:
         """The command that produces this row's results."""
         stage = "evaluate_derived" if self.info.ancestor else "evaluate"
+        stage = "evaluate_released" if self.info.released else stage
         return f"dvc repro {stage}@{self.id}"
 
     @property
@@ -141,7 +142,7 @@ def collect(
     if not rows:
         raise ConfigError("rows: nothing to report, at least one row is needed")
     _check_references(rows)
-    results = {row: _result(folder, row, scale.name) for row in rows}
+    results = {row: _result(folder, row, info, scale.name) for row, info in rows.items()}
     costs = read_costs(folder / "costs.json")
     differences = read_differences(folder / "differences.json")
     found = tuple(
@@ -174,12 +175,12 @@ def _check_references(rows: Mapping[str, RowInfo]) -> None:
                 )
 
 
-def _result(folder: Path, row: str, scale: str) -> RowResult | None:
+def _result(folder: Path, row: str, info: RowInfo, scale: str) -> RowResult | None:
     metrics = folder / "metrics" / f"{row}.json"
     if not metrics.is_file():
         return None
     seeds, curve = (folder / part / f"{row}.csv" for part in ("evaluations", "curves"))
-    return read_result(metrics, seeds, curve, row=row, scale=scale)
+    return read_result(metrics, seeds, None if info.released else curve, row=row, scale=scale)
 
 
 def _with_delta(report: Report, row: ReportRow) -> ReportRow:
@@ -191,7 +192,8 @@ def _with_delta(report: Report, row: ReportRow) -> ReportRow:
 
 def _measured(differences: Mapping[str, Difference], row: str, baseline: str) -> Estimate | None:
     for ours, other in ((row, baseline), (baseline, row)):
-        found = differences.get(ours)
+        # A pair that is no row and its baseline stands under both its names.
+        found = differences.get(f"{ours}/{other}") or differences.get(ours)
         if found and found.baseline == other:
             estimate = Estimate(
                 found.delta_pct, found.low_pct, found.high_pct, found.seeds, found.over

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from t2t.reporting.cells import signed
 from t2t.reporting.collect import Report, ReportRow
 from t2t.reporting.records import CurvePoint, RowResult
 from t2t.reporting.svg import GRID, INK, MUTED, OURS, PAPER, Picture, inline_svg, page_style
@@ -18,8 +19,8 @@ _MAX_EPOCHS_DRAWN = 100
 
 
 def curve_pictures(report: Report) -> tuple[Picture, ...]:
-    """One panel for each row that was run: top-1 over epochs above, loss below, equal axes."""
-    rows = report.run_rows
+    """One panel for each row that was trained: top-1 over epochs above, loss below, equal axes."""
+    rows = [row for row in report.run_rows if row.result and row.result.curve]
     results = {row.id: row.result for row in rows if row.result}
     points = [point for result in results.values() for point in result.curve]
     limits = _Limits(
@@ -116,7 +117,7 @@ def delta_picture(report: Report) -> Picture | None:
         groups.setdefault(row.info.baseline or "", []).append(row)
     if not groups:
         return None
-    lines = len(rows) + len(groups)
+    lines, reach = len(rows) + len(groups), _reach(rows)
     with page_style():
         figure = Figure(figsize=(9.6, 0.34 * lines + 0.9))
         axes = figure.subplots()
@@ -129,7 +130,7 @@ def delta_picture(report: Report) -> Picture | None:
             for row in members:
                 height -= 1
                 ticks.append((height, row.info.title, INK))
-                _draw_delta(axes, row, height)
+                _draw_delta(axes, row, height, reach)
             height -= 1
         _finish_delta_axes(axes, ticks)
         renderer = FigureCanvasAgg(figure).get_renderer()
@@ -139,12 +140,29 @@ def delta_picture(report: Report) -> Picture | None:
         return Picture("Difference to the baseline", inline_svg(figure, "Delta", label))
 
 
-def _draw_delta(axes: Axes, row: ReportRow, height: float) -> None:
+def _reach(rows: Sequence[ReportRow]) -> float:
+    """How far from zero, in points, the axis goes: a row that failed must not flatten the rest."""
+    ours = sorted(abs(row.delta.mean_pct) for row in rows if row.delta)
+    typical = ours[int(0.8 * (len(ours) - 1))] if ours else 0.0
+    papers = [abs(row.info.paper.delta_pct or 0.0) for row in rows if row.info.paper]
+    return 1.25 * max(2.5 * typical, *papers, 2.0)
+
+
+def _draw_delta(axes: Axes, row: ReportRow, height: float, reach: float) -> None:
     if row.delta:
-        low, high = row.delta.low_pct, row.delta.high_pct
+        mean, low, high = row.delta.mean_pct, row.delta.low_pct, row.delta.high_pct
         if low is not None and high is not None:
-            axes.plot([low, high], [height + 0.12] * 2, color=OURS, linewidth=2)
-        axes.plot([row.delta.mean_pct], [height + 0.12], "o", color=OURS, markersize=6)
+            ends = [max(-reach, min(reach, end)) for end in (low, high)]
+            axes.plot(ends, [height + 0.12] * 2, color=OURS, linewidth=2)
+        if abs(mean) > reach:
+            edge, marker, align = (reach, ">", "right") if mean > 0 else (-reach, "<", "left")
+            axes.plot([edge], [height + 0.12], marker, color=OURS, markersize=6)
+            axes.text(
+                edge * 0.96, height - 0.22, signed(mean, 1),
+                ha=align, va="center", color=OURS, fontsize=9,
+            )  # fmt: skip
+        else:
+            axes.plot([mean], [height + 0.12], "o", color=OURS, markersize=6)
     paper = row.info.paper
     if paper and paper.delta_pct is not None:
         axes.plot([paper.delta_pct], [height - 0.18], "D", color=PAPER, markersize=5)

@@ -33,7 +33,7 @@ class RowInfo:
     """One row of the table; `baseline` is the id of the row its difference is taken from.
 
     `variant` and `train_fraction` say what is trained on which share of the images, `recipe` is
-    the row's whole configuration, for people.
+    the row's whole configuration, for people. A `released` row's weights were not trained here.
     """
 
     title: str
@@ -43,6 +43,7 @@ class RowInfo:
     variant: str = ""
     train_fraction: float = 1.0
     recipe: Mapping[str, object] = field(default_factory=dict)
+    released: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,9 +91,9 @@ class RowResult:
 
 
 def read_result(
-    metrics_file: Path, evaluations_file: Path, curves_file: Path, *, row: str, scale: str
+    metrics_file: Path, evaluations_file: Path, curves_file: Path | None, *, row: str, scale: str
 ) -> RowResult:
-    """Read one row's three files and hold them against each other.
+    """Read one row's three files, two if it was not trained here, and hold them against each other.
 
     Raises DataError, naming file and key, where one is missing, damaged, of another row, scale or
     run, or contradicts another.
@@ -115,11 +115,13 @@ def read_result(
     _check_close(
         metrics_file, "top1_std_pct", metrics.top1_std_pct or 0.0, spread, evaluations_file
     )
-    curve = read_table(curves_file, CurvePoint)
-    _unique(curves_file, "seed, epoch", [(point.seed, point.epoch) for point in curve])
     _check_seal(metrics_file)
     _check_companion(metrics_file, evaluations_file, metrics.evaluations_sha256)
-    _check_companion(metrics_file, curves_file, metrics.curves_sha256)
+    curve: tuple[CurvePoint, ...] = ()
+    if curves_file is not None:
+        curve = read_table(curves_file, CurvePoint)
+        _unique(curves_file, "seed, epoch", [(point.seed, point.epoch) for point in curve])
+        _check_companion(metrics_file, curves_file, metrics.curves_sha256)
     return RowResult(metrics, seeds, curve)
 
 

@@ -72,7 +72,7 @@ def _charts() -> list[dict[str, Any]]:
     charts = [
         {
             "type": "PARALLEL",
-            "selectedParams": ["variant", "weight_decay", "train_fraction"],
+            "selectedParams": ["weight_decay", "lr_factor", "train_fraction"],
             "selectedMetrics": ["params_m", "macs_g", "top1_pct"],
             "showAllRuns": True,
         },
@@ -84,16 +84,19 @@ def _charts() -> list[dict[str, Any]]:
             }
             for cost in ("macs_g", "params_m")
         ),
-        {
-            "type": "LINE",
-            "metricKey": "val_top1_pct",
-            "selectedMetricKeys": ["val_top1_pct"],
-            "xAxisKey": "step",
-            "xAxisScaleType": "linear",
-            "scaleType": "linear",
-            "lineSmoothness": 0,
-            "selectedXAxisMetricKey": "",
-        },
+        *(
+            {
+                "type": "LINE",
+                "metricKey": key,
+                "selectedMetricKeys": [key],
+                "xAxisKey": "step",
+                "xAxisScaleType": "linear",
+                "scaleType": "linear",
+                "lineSmoothness": 0,
+                "selectedXAxisMetricKey": "",
+            }
+            for key in ("val_top1_pct", "train_loss", "images_per_s")
+        ),
     ]
     return [
         {
