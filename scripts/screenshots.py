@@ -51,7 +51,7 @@ def report_shots(page: Path) -> list[Shot]:
     """The report's claims, tables and pictures."""
     address = page.as_uri()
     return [
-        Shot("report-claims", address),
+        Shot("report-claims", address, "#Claims"),
         Shot("report-tables", address, "#Table7"),
         Shot("report-dark", address, "#Deltas", dark=True),
     ]

@@ -26,6 +26,12 @@ _COLUMNS = (
     "tags.`baseline`",
     "tags.`device`",
 )
+_WIDTHS_PX = {
+    "tags.`title`": 230,
+    "tags.`paper_top1_pct`": 130,
+    "tags.`paper_table`": 190,
+    "tags.`baseline`": 150,
+}
 
 
 def save_view(client: Any, experiment_id: str) -> None:
@@ -49,7 +55,7 @@ def _packed() -> str:
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(_COLUMNS),
         "columnOrder": list(_COLUMNS),
-        "columnWidths": {},
+        "columnWidths": _WIDTHS_PX,
         "runsHiddenMode": "SHOWALL",
         "hideEmptyCharts": True,
         "useGroupedValuesInCharts": True,

@@ -1,29 +1,14 @@
 """The report in a real browser, opened from its file."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scripts.screenshot import FLAGS
 from t2t.reporting.page import write_report
 from tests.reporting.synthetic import DIGITS, many_rows, table_7, write_results
 from tests.reporting.synthetic_parts import ALL_PARTS, CLAIMS, write_parts
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed (apt-get install -y chromium)")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""An MLflow of its own for each test, and a finished run to be shown there."""
+"""A finished run, to be shown in MLflow."""
 
 import json
 import shutil
@@ -6,18 +6,6 @@ import shutil
 import pytest
 
 from t2t.training.run import train_run
-
-
-@pytest.fixture
-def uri(migrated, tmp_path, monkeypatch):
-    from pipelines.environment import SETTINGS
-
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
-    path = tmp_path / "mlflow" / "mlflow.db"
-    path.parent.mkdir()
-    shutil.copyfile(migrated, path)
-    return f"sqlite:///{path}"
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def test_run_holds_all_that_a_reader_needs(work, uri, finished):
     assert expected.items() <= run.data.tags.items()
     assert run.data.tags["digest"] == config["digest"] and run.data.tags["device"]
     assert run.data.params["lr"] == "0.002" and run.data.params["variant"] == "t2t_vit_7"
-    assert [len(history) for history in points(client, run).values()] == [4] * 8
+    assert [len(history) for history in points(client, run).values()] == [4] * 7
     names = {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs}
     assert names == {f"tiny-{split}": config["shards"][split][:32] for split in ("train", "val")}
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}

@@ -1,5 +1,6 @@
-"""An empty MLflow database, made once."""
+"""An MLflow of its own for each test."""
 
+import shutil
 import warnings
 
 import pytest
@@ -15,3 +16,15 @@ def migrated(tmp_path_factory):
 
         MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture
+def uri(migrated, tmp_path, monkeypatch):
+    from pipelines.environment import SETTINGS
+
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "mlflow" / "mlflow.db"
+    path.parent.mkdir()
+    shutil.copyfile(migrated, path)
+    return f"sqlite:///{path}"
