@@ -1,7 +1,7 @@
 # Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
 in := .venv/bin/python -m pipelines.environment
 
-.PHONY: help setup plan repro test faults check ui track readme screenshots lock
+.PHONY: help setup plan repro repro-parallel test faults check ui track readme screenshots lock
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -11,6 +11,10 @@ setup:  ## system packages, .venv from requirements.lock
 repro: setup  ## rebuild what is stale of the graph, print the table
 	$(in) python -m pipelines.check
 	$(in) dvc repro
+	@$(in) python -m pipelines.show
+
+repro-parallel: setup  ## the same, stages side by side, without any server
+	$(in) python -m pipelines.flows.reproduce
 	@$(in) python -m pipelines.show
 
 plan: setup  ## what make repro would run, and for how long

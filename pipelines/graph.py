@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.repo.reproduce import plan_repro
 from dvc.stage import Stage
+from dvc.stage.cache import _can_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 
 from t2t.errors import ConfigError, EnvironmentProblem
@@ -66,12 +67,17 @@ class Change:
 
 @dataclass(frozen=True)
 class StageState:
-    """A stage beside its entry in dvc.lock; `upstream` are the stages whose outputs it reads."""
+    """A stage beside its entry in dvc.lock.
+
+    `upstream` are the stages whose outputs it reads, `meta` is what dvc.yaml says beside it: DVC
+    has no use for that, and an edit of it makes nothing stale.
+    """
 
     name: str
     changes: tuple[Change, ...]
     upstream: tuple[str, ...]
     kept: Kept
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 def stage_states(root: Path) -> list[StageState]:
@@ -86,15 +92,25 @@ def stage_states(root: Path) -> list[StageState]:
     try:
         # DVC takes some names to be relative to the working directory.
         with contextlib.chdir(root), Repo(str(root)) as repo, lock_repo(repo):
-            graph = repo.index.graph
-            return [_state(stage, list(graph.successors(stage))) for stage in plan_repro(graph)]
+            return states_in(repo)
     except LockError as error:
-        what = str(error).partition("\n\n")[0].partition(". Most likely")[0]
-        raise EnvironmentProblem(
-            f"DVC is at work in {root} ({' '.join(what.split())}); ask again when it is done"
-        ) from None
+        raise dvc_at_work(root, error) from None
     except DvcException as error:
         raise ConfigError(f"dvc.yaml: {' '.join(str(error).split())}") from None
+
+
+def states_in(repo: Repo) -> list[StageState]:
+    """`stage_states` of an open and locked repository, for pipelines.keeper."""
+    graph = repo.index.graph
+    return [_state(stage, list(graph.successors(stage))) for stage in plan_repro(graph)]
+
+
+def dvc_at_work(root: Path, error: LockError) -> EnvironmentProblem:
+    """What a lock of DVC's that cannot be had means to a person."""
+    what = str(error).partition("\n\n")[0].partition(". Most likely")[0]
+    return EnvironmentProblem(
+        f"DVC is at work in {root} ({' '.join(what.split())}); ask again when it is done"
+    )
 
 
 def _state(stage: Stage, upstream: list[Stage]) -> StageState:
@@ -106,7 +122,7 @@ def _state(stage: Stage, upstream: list[Stage]) -> StageState:
         changes = [change for entry in entries for change in _changes(entry, stage, upstream)]
     kept = _kept(stage, changes) if changes else Kept.NOTHING
     names = tuple(above.addressing for above in upstream)
-    return StageState(stage.addressing, tuple(changes), names, kept)
+    return StageState(stage.addressing, tuple(changes), names, kept, stage.meta or {})
 
 
 def _changes(entry: Any, stage: Stage, upstream: list[Stage]) -> Iterator[Change]:
@@ -145,7 +161,7 @@ def _kept(stage: Stage, changes: list[Change]) -> Kept:
         return Kept.NOTHING
     else:
         stage.save_deps()  # into this object, not into dvc.lock
-        entry, kept = cache._load(stage), Kept.OTHER_OUTPUTS
+        entry, kept = cache._load(stage) if _can_hash(stage) else None, Kept.OTHER_OUTPUTS
     if entry and cache._create_stage(entry, wdir=stage.wdir).outs_cached():
         return kept
     return Kept.NOTHING

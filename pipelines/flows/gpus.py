@@ -1,0 +1,111 @@
+"""Which GPUs are whose: one lock file for each GPU of the host, held for as long as a stage runs.
+
+Prefect's limits count, but give no GPU's number, and keep a dead holder's place for minutes. The
+kernel drops a file lock with the last process that holds the file open. The stage inherits it, so
+that a GPU stays taken while a trainer outlives the flow that started it.
+"""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from t2t.errors import EnvironmentProblem
+
+_OPEN_TO_ALL = 0o666
+
+
+@dataclass(frozen=True)
+class Held:
+    """GPUs that are ours: their ids, as CUDA_VISIBLE_DEVICES takes them, and the open locks."""
+
+    ids: tuple[str, ...]
+    descriptors: tuple[int, ...]
+
+    def release(self) -> None:
+        """Gives them back, as far as this process is concerned."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+NONE_HELD = Held((), ())
+
+
+class GpuPool:
+    """The GPUs `ids` of this host, shared with every other process that asks in the same way."""
+
+    def __init__(self, ids: Sequence[str], folder: Path | None = None):
+        self.ids = tuple(ids)
+        self._folder = folder or Path(tempfile.gettempdir()) / "t2t-gpus"
+
+    def try_hold(self, count: int) -> Held | None:
+        """`count` GPUs that nobody holds, None where there are fewer of them now."""
+        held: list[tuple[str, int]] = []
+        for gpu in self.ids:
+            if len(held) == count:
+                break
+            descriptor = self._try_lock(gpu)
+            if descriptor is not None:
+                held.append((gpu, descriptor))
+        found = Held(tuple(gpu for gpu, _ in held), tuple(number for _, number in held))
+        if len(held) == count:
+            return found
+        found.release()
+        return None
+
+    def _try_lock(self, gpu: str) -> int | None:
+        path = self._folder / f"{gpu}.lock"
+        try:
+            if not self._folder.is_dir():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._folder.chmod(0o1777)  # of all users, as the folder of temporary files is
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _OPEN_TO_ALL)
+        except OSError as error:
+            raise EnvironmentProblem(f"{path}: cannot be opened ({error.strerror})") from None
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, _OPEN_TO_ALL)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+
+def visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """The UUIDs of this host's GPUs, in the driver's order; none where there is no driver.
+
+    CUDA_VISIBLE_DEVICES narrows them down as it does for CUDA, by numbers or by UUIDs. Raises
+    EnvironmentProblem for a number that no GPU has.
+    """
+    found = _driver_gpus()
+    told = environment.get("CUDA_VISIBLE_DEVICES")
+    if told is None or not found:
+        return found
+    chosen = []
+    for word in filter(None, map(str.strip, told.split(","))):
+        match = [found[int(word)]] if word.isdecimal() and int(word) < len(found) else []
+        match = match or [gpu for gpu in found if word and gpu.startswith(word)]
+        if len(match) != 1:
+            raise EnvironmentProblem(
+                f"CUDA_VISIBLE_DEVICES={told}: {word} is none of the {len(found)} GPUs here"
+            )
+        chosen += match
+    return chosen
+
+
+def _driver_gpus() -> list[str]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,0 +1,86 @@
+"""The working tree as git sees it: which commit a flow is of, and what no commit holds."""
+
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.keeper import LOCK_FILE
+from pipelines.lock_text import entries_of
+from pipelines.params.reader import Params, suggest
+from t2t.errors import ConfigError
+from t2t.files import commit, partial_path
+
+PARAMS_FILE = "params.yaml"
+_SCALE = re.compile(r"^scale:[ \t]*([^\s#]+)", re.MULTILINE)
+_SHOWN = 5
+
+
+def head_commit(root: Path) -> str | None:
+    """The commit that is checked out, None where there is none."""
+    answer = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    return None if answer is None else answer.strip()
+
+
+def committed_order(root: Path) -> list[str]:
+    """The stages of the committed dvc.lock, in its order; none where there is no such file."""
+    text = _git(root, "show", f"HEAD:{LOCK_FILE}")
+    return list(entries_of(text)) if text else []
+
+
+def uncommitted(root: Path, made: Sequence[Path]) -> list[str]:
+    """Files that differ from the commit, relative to `root`.
+
+    What the graph writes (`made`) and dvc.lock are left out, and params.yaml where nothing but its
+    `scale` is another: a flow changes these itself.
+    """
+    listed = _git(root, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames")
+    if listed is None:
+        return ["the whole folder, which is no git repository"]
+    names = [entry[3:] for entry in listed.split("\0") if entry]
+    own = [Path(LOCK_FILE), *made]
+    others = [name for name in names if not any(Path(name).is_relative_to(path) for path in own)]
+    if PARAMS_FILE in others and _differs_in_scale_alone(root):
+        others.remove(PARAMS_FILE)
+    return others
+
+
+def refuse_uncommitted(names: Sequence[str]) -> None:
+    """Raises ConfigError naming them, where there are any."""
+    if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise ConfigError(
+            f"no commit holds {', '.join(names[:_SHOWN])}{more}: commit first, so that the results "
+            "are of something that can be had again, or say --allow-dirty to have it written down"
+        )
+
+
+def set_scale(root: Path, scale: str) -> None:
+    """Has params.yaml ask for `scale`, by its one line. Raises ConfigError for one it lacks."""
+    path = root / PARAMS_FILE
+    params = Params(path)
+    known = params.part("scales", dict)
+    if scale not in known:
+        raise ConfigError(f"scale {scale!r} is none of {PARAMS_FILE}{suggest(scale, known)}")
+    text = path.read_text(encoding="utf-8")
+    if params.part("scale", str) != scale:
+        partial = partial_path(path)
+        partial.write_text(_with_scale(text, scale), encoding="utf-8")
+        commit(partial, path)
+
+
+def _differs_in_scale_alone(root: Path) -> bool:
+    ours = (root / PARAMS_FILE).read_text(encoding="utf-8")
+    committed = _git(root, "show", f"HEAD:{PARAMS_FILE}")
+    return committed is not None and _with_scale(ours, "any") == _with_scale(committed, "any")
+
+
+def _with_scale(text: str, scale: str) -> str:
+    return _SCALE.sub(f"scale: {scale}", text, count=1)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    answer = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    return answer.stdout if answer.returncode == 0 else None
