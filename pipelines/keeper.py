@@ -33,11 +33,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
 from pipelines.graph import StageState, dvc_at_work, states_in
-from pipelines.lock_text import HEAD, entries_of, in_order, text_of
+from pipelines.lock_file import HEAD, LOCK_FILE, LockFile, in_order, text_of
 from t2t.errors import ConfigError, EnvironmentProblem
-from t2t.files import commit, partial_path
-
-LOCK_FILE = "dvc.lock"
 
 
 class Found(Enum):
@@ -65,29 +62,35 @@ class Keeper:
 
     def __init__(self, root: Path):
         self._root = root
+        self.lock_file = LockFile(root)
         self._mutex = threading.RLock()
         # Its sentences for a terminal, and the bars that depend on their level.
         logging.getLogger("dvc").setLevel(logging.WARNING)
-        self._repo = Repo(str(root), _wait_for_lock=True)
+        self.repo = Repo(str(root), _wait_for_lock=True)
         self._holds: dict[str, contextlib.ExitStack] = {}
         self._inputs: dict[str, Mapping[str, Any]] = {}
-        with self._held():
+        with self.held():
+            graph = self.repo.index.graph
             self._stages: dict[str, PipelineStage] = {
-                stage.addressing: stage for stage in plan_repro(self._repo.index.graph)
+                str(stage.addressing): stage for stage in plan_repro(graph)
+            }
+            self._upstream = {
+                name: [above.addressing for above in graph.successors(stage)]
+                for name, stage in self._stages.items()
             }
 
     def close(self) -> None:
         """Lets go of every stage and of DVC's databases."""
         for name in list(self._holds):
             self.abandon(name)
-        self._repo.close()
+        self.repo.close()
 
     def states(self) -> list[StageState]:
         """`pipelines.graph.stage_states`, without reading the graph again."""
-        with self._held():
+        with self.held():
             for stage in self._stages.values():
                 self._refill(stage)
-            return states_in(self._repo)
+            return states_in(self.repo)
 
     def begin(self, name: str) -> Found:
         """Restores the stage where the cache holds what its inputs give, else readies it to run.
@@ -95,18 +98,19 @@ class Keeper:
         A stage that is to run has lost its outputs, as with DVC, and is locked until `finish` or
         `abandon`. Raises EnvironmentProblem where DVC cannot do its part.
         """
-        with self._held():
-            stage = self._refilled(name)
+        with self.held():
+            stage = self.stage(name)
             if not stage.changed():
                 return Found.UP_TO_DATE
             stage.remove_outs(ignore_remove=False, force=False)
             try:
-                self._repo.stage_cache.restore(stage)
+                self.repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
                 stage.save_deps()
                 self._inputs[name] = _inputs_of(stage)
                 self._holds[name] = self._locked_paths(stage)
                 return Found.TO_RUN
+            self._make_plain(stage)
             self._record(stage)
             return Found.RESTORED
 
@@ -126,7 +130,7 @@ class Keeper:
         what it was at the beginning, or the cache did not take everything: a full disk, which DVC
         itself passes over in folders.
         """
-        with self._held():
+        with self.held():
             self._holds.pop(name).close()
             stage = self._stages[name]
             stage.save_deps()
@@ -140,7 +144,7 @@ class Keeper:
 
     def abandon(self, name: str) -> None:
         """Lets go of a stage that was begun and did not end well."""
-        with self._held():
+        with self.held():
             self._inputs.pop(name, None)
             hold = self._holds.pop(name, None)
             if hold is not None:
@@ -150,9 +154,9 @@ class Keeper:
         """Of the stages `names` those that are not as dvc.lock and the cache have to hold them,
         with what is wrong."""
         found = {}
-        with self._held():
+        with self.held():
             for name in names:
-                stage = self._refilled(name)
+                stage = self.stage(name)
                 if not any(out.hash_info for out in stage.outs):
                     found[name] = "it is not in dvc.lock"
                 elif stage.changed():
@@ -168,39 +172,44 @@ class Keeper:
 
         first: the names that dvc.lock had before, which keep their places.
         """
-        with self._held():
-            entries = self._entries()
+        with self.held():
+            entries = self.lock_file.entries()
+            if not entries:
+                return
             names = in_order(entries, first, list(self._stages))
             text = text_of({name: entries[name] for name in names})
             # What DVC's own serializer makes of it is what counts.
-            self._write(dumps_yaml(parse_yaml_for_update(text, LOCK_FILE)))
+            self.lock_file.write(dumps_yaml(parse_yaml_for_update(text, LOCK_FILE)))
 
     def outputs(self) -> list[Path]:
         """What the stages write, relative to the root."""
         outs = [out.fs_path for stage in self._stages.values() for out in stage.outs]
         return [Path(path).relative_to(self._root) for path in outs]
 
-    def entry(self, name: str) -> Mapping[str, Any]:
-        """What dvc.lock holds of a stage: its command, and hashes of its inputs and outputs."""
-        with self._held():
-            return self._entry(name)
+    def upstream(self, name: str) -> list[str]:
+        """The stages whose outputs the stage reads."""
+        return self._upstream[name]
 
     @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """This thread's turn, under DVC's repository lock; DVC's errors become ours."""
         with self._mutex:
-            if self._repo.lock.is_locked:
+            if self.repo.lock.is_locked:
                 yield
                 return
             try:
-                with self._repo.lock, self._repo.scm_context(autostage=False, quiet=True):
+                with self.repo.lock, self.repo.scm_context(autostage=False, quiet=True):
                     yield
             except LockError as error:
                 raise dvc_at_work(self._root, error) from None
             except DvcException as error:
                 raise EnvironmentProblem(f"DVC: {' '.join(str(error).split())}") from error
 
-    def _refilled(self, name: str) -> PipelineStage:
+    def stage(self, name: str) -> PipelineStage:
+        """DVC's own stage, with what dvc.lock holds of it now: others may write there, too.
+
+        For the block of `held` alone. Raises ConfigError for a name that dvc.yaml lacks.
+        """
         if name not in self._stages:
             raise ConfigError(f"dvc.yaml: no stage {name!r}")
         stage = self._stages[name]
@@ -208,8 +217,7 @@ class Keeper:
         return stage
 
     def _refill(self, stage: PipelineStage) -> None:
-        """Gives the stage what dvc.lock holds of it now: others may write there, too."""
-        entry = self._entry(stage.addressing)
+        entry = self._entry(str(stage.addressing))
         for item in (*stage.deps, *stage.outs):
             item.hash_info = HashInfo()
             item.obj = None
@@ -217,6 +225,13 @@ class Keeper:
                 item.hash_name, item.meta = "md5", Meta()
         stage.cmd_changed = bool(entry) and entry.get("cmd") != stage.cmd
         StageLoader.fill_from_lock(stage, entry)
+
+    def _make_plain(self, stage: PipelineStage) -> None:
+        """Gives outputs that git keeps a copy of their own: a link would let an editor reach into
+        the cache."""
+        for out in stage.outs:
+            if not out.use_cache:
+                self.repo.cache.local.unprotect(out.fs_path)
 
     def _record(self, stage: PipelineStage) -> None:
         # As dvc.stage.Stage.run: no run cache for a stage with plain outputs that git keeps.
@@ -229,7 +244,7 @@ class Keeper:
                 f"DVC's cache did not take all of {', '.join(lost)}: is the disk full?"
             )
         lines = dumps_yaml({"stages": to_lockfile(stage)}).splitlines(keepends=True)
-        self._write(text_of(self._entries() | {stage.addressing: "".join(lines[1:])}))
+        self.lock_file.take({str(stage.addressing): "".join(lines[1:])})
 
     def _locked_paths(self, stage: PipelineStage) -> contextlib.ExitStack:
         """DVC's locks on what the stage reads and writes, until the answer is closed."""
@@ -237,34 +252,19 @@ class Keeper:
         reads, writes = ([item.fs_path for item in some] for some in (stage.deps, stage.outs))
         hold.enter_context(
             rwlock(
-                self._repo.tmp_dir,
-                self._repo.fs,
+                self.repo.tmp_dir,
+                self.repo.fs,
                 f"flow: {stage.addressing}",
                 reads,
                 writes,
-                self._repo.config["core"].get("hardlink_lock", False),
+                self.repo.config["core"].get("hardlink_lock", False),
             )
         )
         return hold
 
     def _entry(self, name: str) -> dict[str, Any]:
-        text = self._entries().get(name)
+        text = self.lock_file.entries().get(name)
         return parse_yaml(f"{HEAD}{text}", LOCK_FILE)["stages"][name] if text else {}
-
-    def _entries(self) -> dict[str, str]:
-        path = self._root / LOCK_FILE
-        try:
-            return entries_of(path.read_text(encoding="utf-8") if path.exists() else "")
-        except ValueError as error:
-            raise ConfigError(f"{error}; run `dvc repro` once to have it written anew") from None
-
-    def _write(self, text: str) -> None:
-        path = self._root / LOCK_FILE
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            return
-        partial = partial_path(path)
-        partial.write_text(text, encoding="utf-8")
-        commit(partial, path)
 
 
 def _inputs_of(stage: PipelineStage) -> dict[str, Any]:

@@ -16,6 +16,7 @@ MOST_ATTEMPTS = 3
 # A training saves its state within a step; torchrun's agent is given 45 s for that.
 PATIENCE_S = 60.0
 _PAUSE_S = 2.0
+_KILLED = "killed by signal"
 _SIGNALS_FROM = 128  # exit codes of a shell whose command was killed
 
 
@@ -86,6 +87,12 @@ class LocalMaker:
         return Outcome(status, seconds, attempt, why, tuple(last_lines(log)), str(log))
 
 
+def may_do_better_elsewhere(outcome: Outcome) -> bool:
+    """Whether another machine may do better than this one: it was stopped or killed here."""
+    killed = outcome.why.startswith(_KILLED)
+    return outcome.status is Status.STOPPED or (outcome.status is Status.FAILED and killed)
+
+
 def stage_environment(held: Held) -> Mapping[str, str]:
     """What a stage is told of its room: the GPUs that it sees; without one, one run at a time."""
     if held.ids:
@@ -97,5 +104,5 @@ def stage_environment(held: Held) -> Mapping[str, str]:
 def _told_by(code: int) -> str:
     number = -code if code < 0 else code - _SIGNALS_FROM
     if code < 0 or code > _SIGNALS_FROM:
-        return f"killed by signal {number}"
+        return f"{_KILLED} {number}"
     return f"exit code {code}"

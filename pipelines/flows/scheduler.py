@@ -93,7 +93,9 @@ class Scheduler:
         for other in [job for job in self._waiting.values() if name in job.needs]:
             if other.name in self._waiting:
                 del self._waiting[other.name]
-                self._settle(other.name, Outcome(Status.SKIPPED, why=f"{name} {outcome.status}"))
+                skipped = outcome.status is Status.SKIPPED
+                why = outcome.why if skipped else f"{name} {outcome.status}"
+                self._settle(other.name, Outcome(Status.SKIPPED, why=why))
 
     def _give_up(self) -> None:
         while self._waiting:

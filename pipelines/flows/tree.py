@@ -5,8 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.keeper import LOCK_FILE
-from pipelines.lock_text import entries_of
+from pipelines.lock_file import LOCK_FILE, entries_of
 from pipelines.params.reader import Params, suggest
 from t2t.errors import ConfigError
 from t2t.files import commit, partial_path

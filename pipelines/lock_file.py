@@ -7,7 +7,12 @@ replaced alone; `pipelines.keeper` has DVC's own serializer confirm the result a
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from t2t.errors import ConfigError
+from t2t.files import commit, partial_path
+
+LOCK_FILE = "dvc.lock"
 HEAD = "schema: '2.0'\nstages:\n"
 _NAME = re.compile(r"^  (?! )(.+):\n", re.MULTILINE)
 
@@ -25,7 +30,7 @@ def entries_of(text: str) -> dict[str, str]:
     starts = list(_NAME.finditer(body))
     if body and (not starts or starts[0].start() != 0):
         raise ValueError("dvc.lock holds something else than stages")
-    ends = [start.start() for start in starts[1:]] + [len(body)]
+    ends = [*(start.start() for start in starts), len(body)][1:]
     return {
         start.group(1).strip("'\""): body[start.start() : end]
         for start, end in zip(starts, ends, strict=True)
@@ -45,3 +50,32 @@ def in_order(entries: Mapping[str, str], first: Sequence[str], then: Sequence[st
     """
     wanted = dict.fromkeys([*first, *then, *entries])
     return [name for name in wanted if name in entries]
+
+
+class LockFile:
+    """dvc.lock in the folder `root`: read anew each time, for others write it too, and whole at
+    any time."""
+
+    def __init__(self, root: Path):
+        self._path = root / LOCK_FILE
+
+    def entries(self) -> dict[str, str]:
+        """As `entries_of`, none where there is no file. Raises ConfigError for a foreign one."""
+        text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+        try:
+            return entries_of(text)
+        except ValueError as error:
+            raise ConfigError(f"{error}; run `dvc repro` once to have it written anew") from None
+
+    def take(self, entries: Mapping[str, str]) -> None:
+        """Replaces these entries, or appends them."""
+        if entries:
+            self.write(text_of(self.entries() | dict(entries)))
+
+    def write(self, text: str) -> None:
+        """Replaces the file, where it differs."""
+        if self._path.exists() and self._path.read_text(encoding="utf-8") == text:
+            return
+        partial = partial_path(self._path)
+        partial.write_text(text, encoding="utf-8")
+        commit(partial, self._path)

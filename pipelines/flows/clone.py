@@ -1,0 +1,58 @@
+"""A worker's clone of the project: the commit that it is told, and nothing else."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.environment import project_environment
+from pipelines.flows.folder import FLOWS
+from pipelines.flows.request import Request
+from t2t.errors import EnvironmentProblem
+
+_GIT_PATIENCE_S = 600
+
+
+def check_out(root: Path, commit: str) -> None:
+    """Has the clone in `root` be at `commit`, fetched from `origin` where it is not there yet.
+
+    What git ignores stays: downloads, DVC's cache, checkpoints. Anything else is the clone's and is
+    swept. Raises EnvironmentProblem where the commit cannot be had.
+    """
+    if _git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        fetched = _git(root, "fetch", "--quiet", "origin")
+        if _git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+            said = " ".join(fetched.stderr.split()) or "it is on no branch there"
+            raise EnvironmentProblem(f"{root}: commit {commit} is not to be had of origin ({said})")
+    for words in (["checkout", "--quiet", "--force", "--detach", commit], ["clean", "-fdq"]):
+        done = _git(root, *words)
+        if done.returncode:
+            raise EnvironmentProblem(f"{root}: git {words[0]}: {' '.join(done.stderr.split())}")
+
+
+def start_worker(root: Path, request: Request, log: Path) -> subprocess.Popen[bytes]:
+    """Starts the worker's part with the code of the commit that the clone is at."""
+    file = root / FLOWS / "requests" / f"{request.token}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(request.model_dump_json())
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as stream:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipelines.flows.worker", str(file)],
+            cwd=root,
+            env=project_environment(os.environ, root),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _git(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *words],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_GIT_PATIENCE_S,
+    )

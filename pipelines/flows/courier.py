@@ -1,0 +1,137 @@
+"""Carries the checkpoints of a stage to a place that all workers reach, and back.
+
+T2T_CHECKPOINTS names it: a folder, or a URL that fsspec knows (s3://bucket/checkpoints). Below it
+each stage has a folder named by the digest of its command and inputs, so that none resumes what it
+did not begin. Training itself works on its own disk, with its locks and renames.
+"""
+
+import contextlib
+import posixpath
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+import fsspec
+
+from t2t.files import partial_path
+
+VARIABLE = "T2T_CHECKPOINTS"
+_EVERY_S = 5.0
+_LOCK, _CHECKPOINTS = "lock", "step_*"
+
+
+class Courier:
+    """Between `folder`, where trainings work here, and the place of one stage below `url`."""
+
+    def __init__(self, url: str, digest: str, folder: Path):
+        self._fs, place = fsspec.core.url_to_fs(url)
+        self._place = posixpath.join(place, digest)
+        self._folder = folder
+        self._began_s = time.time()
+        self._sent: dict[Path, tuple[int, int]] = {}
+
+    def fetch(self) -> int:
+        """Brings what earlier workers left, as far as it is not here; how many files."""
+        if not self._fs.exists(self._place):
+            return 0
+        fetched = 0
+        for source in self._fs.find(self._place):
+            relative = PurePosixPath(source).relative_to(self._fs._strip_protocol(self._place))
+            target = self._folder / relative
+            if not target.exists() and not relative.name.endswith(".partial"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial = partial_path(target)
+                self._fs.get_file(source, str(partial))
+                partial.rename(target)
+                fetched += 1
+        return fetched
+
+    def send(self) -> None:
+        """Sends what has changed since the last time, of the workspaces in use since the start.
+
+        The journal last: one that knows less than the checkpoint would lose epochs.
+        """
+        for workspace in self._in_use():
+            files = {path: _version(path) for path in workspace.rglob("*") if _travels(path)}
+            new = [path for path, version in files.items() if self._sent.get(path) != version]
+            for path in sorted(new, key=lambda path: not path.match(_CHECKPOINTS)):
+                with contextlib.suppress(FileNotFoundError):  # an old checkpoint, deleted since
+                    self._send(path)
+                    self._sent[path] = files[path]
+            for gone in [path for path in self._sent if workspace in path.parents]:
+                if gone not in files:
+                    del self._sent[gone]
+                    with contextlib.suppress(FileNotFoundError):
+                        self._fs.rm_file(self._target(gone))
+
+    def forget(self) -> None:
+        """Deletes what lies there: the stage is made."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm(self._place, recursive=True)
+
+    def _in_use(self) -> list[Path]:
+        return [
+            folder
+            for folder in self._folder.glob("*")
+            if folder.is_dir() and _newest_s(folder) >= self._began_s
+        ]
+
+    def _send(self, path: Path) -> None:
+        target = self._target(path)
+        self._fs.makedirs(posixpath.dirname(target), exist_ok=True)
+        self._fs.put_file(str(path), f"{target}.partial")
+        self._fs.mv(f"{target}.partial", target)
+
+    def _target(self, path: Path) -> str:
+        return posixpath.join(self._place, path.relative_to(self._folder).as_posix())
+
+
+@contextlib.contextmanager
+def carried(environment: Mapping[str, str], digest: str, folder: Path) -> Iterator[None]:
+    """Fetches the stage's checkpoints before the block, sends them while it runs and at its end.
+
+    Does nothing where T2T_CHECKPOINTS is not set. What cannot be sent now is tried again: a place
+    that is gone costs a resume, not the training.
+    """
+    url = environment.get(VARIABLE, "")
+    if not url:
+        yield
+        return
+    courier = Courier(url, digest, folder)
+    courier.fetch()
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(_EVERY_S):
+            with contextlib.suppress(OSError):
+                courier.send()
+
+    thread = threading.Thread(target=work, name="checkpoints")
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        _last(courier.send, done, thread)
+        raise
+    _last(courier.forget, done, thread)
+
+
+def _last(act, done: threading.Event, thread: threading.Thread) -> None:
+    done.set()
+    thread.join()
+    with contextlib.suppress(OSError):
+        act()
+
+
+def _travels(path: Path) -> bool:
+    return path.is_file() and path.name != _LOCK and not path.name.startswith(".")
+
+
+def _version(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _newest_s(folder: Path) -> float:
+    return max((path.stat().st_mtime for path in folder.rglob("*") if path.is_file()), default=0.0)

@@ -1,0 +1,133 @@
+"""The DVC remote as the place where a coordinator and its workers meet: they share no other disk.
+
+What a stage made lies there as DVC's run cache has it, under a digest of the stage's command and
+inputs. Whoever has the same inputs finds it, whatever anyone says of who ran what and how it ended.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from dvc.stage.cache import _can_hash, _get_stage_hash
+from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils.serialize import parse_yaml
+
+from pipelines.keeper import Keeper
+from pipelines.lock_file import HEAD, LOCK_FILE
+from t2t.errors import ConfigError, EnvironmentProblem
+
+_NOTES = "flows"
+
+
+class Exchange:
+    """`keeper`'s workspace and the default remote of its DVC configuration."""
+
+    def __init__(self, keeper: Keeper):
+        self._keeper, self._repo = keeper, keeper.repo
+        with keeper.held():
+            if not self._repo.config["core"].get("remote"):
+                raise ConfigError(
+                    "DVC has no default remote, through which workers would get their inputs and "
+                    "hand in results: `dvc remote add --default NAME URL`"
+                )
+            self._odb = self._repo.cloud.get_remote_odb(None, "push", "md5-dos2unix")
+
+    def digest(self, name: str) -> str:
+        """Of the stage's command and its present inputs: what a result of it is found under."""
+        with self._keeper.held():
+            stage = self._keeper.stage(name)
+            stage.save_deps()
+            if not _can_hash(stage):
+                raise EnvironmentProblem(f"{name} has no inputs or outputs that DVC could compare")
+            return str(_get_stage_hash(stage))
+
+    def upstream_entries(self, name: str) -> dict[str, str]:
+        """dvc.lock's entries, as text, of the stages whose outputs the stage reads."""
+        entries = self._keeper.lock_file.entries()
+        return {above: entries[above] for above in self._keeper.upstream(name)}
+
+    def provide(self, entries: Mapping[str, str]) -> None:
+        """Brings the outputs of these stages into the workspace, and the entries into dvc.lock.
+
+        Raises EnvironmentProblem where the remote lacks parts of them.
+        """
+        with self._keeper.held():
+            for name, text in entries.items():
+                content = parse_yaml(f"{HEAD}{text}", LOCK_FILE)["stages"][name]
+                if not self._bring(content):
+                    raise EnvironmentProblem(f"the remote lacks outputs of {name}: `dvc push`")
+                self._repo.stage_cache._create_stage(content).checkout(force=True)
+            self._keeper.lock_file.take(entries)
+
+    def publish(self, name: str) -> None:
+        """Puts the outputs of a stage that dvc.lock holds onto the remote, then its run cache.
+
+        Outputs that git keeps travel too, which `dvc push` would leave behind.
+        """
+        with self._keeper.held():
+            stage = self._keeper.stage(name)
+            self._repo.stage_cache.save(stage)
+            content = to_single_stage_lockfile(stage)
+            copy = self._repo.stage_cache._create_stage(content, wdir=stage.wdir)
+            for objects in copy.get_used_objs().values():
+                failed = self._repo.cloud.push(objects).failed
+                if failed:
+                    raise EnvironmentProblem(f"the remote did not take {len(failed)} objects")
+            # Last, so that a result that is found is whole.
+            digest = str(_get_stage_hash(stage))
+            ours = self._repo.cache.legacy
+            for file in ours.fs.find(self._runs(ours, digest)):
+                path = f"{self._runs(self._odb, digest)}/{PurePosixPath(file).name}"
+                self._put(path, ours.fs.cat_file(file))
+
+    def fetch(self, digest: str) -> bool:
+        """Brings a result from the remote into DVC's cache; False where there is none, or parts
+        of it are missing."""
+        folder = self._runs(self._odb, digest)
+        if not self._odb.fs.exists(folder):
+            return False
+        with self._keeper.held():
+            for file in self._odb.fs.find(folder):
+                content = parse_yaml(self._odb.fs.cat_file(file).decode(), file)
+                if self._bring(content):
+                    ours = self._repo.cache.legacy
+                    path = f"{self._runs(ours, digest)}/{PurePosixPath(file).name}"
+                    ours.fs.makedirs(ours.fs.parent(path), exist_ok=True)
+                    ours.fs.pipe_file(path, self._odb.fs.cat_file(file))
+                    return True
+        return False
+
+    def read_note(self, name: str) -> dict[str, Any] | None:
+        """What was last left under `name`, None where nothing was, or a part of it is there."""
+        try:
+            return dict(json.loads(self._odb.fs.cat_file(self._note(name))))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def write_note(self, name: str, content: Mapping[str, Any]) -> None:
+        """Leaves a small note for the others under `name`."""
+        self._put(self._note(name), json.dumps(content).encode())
+
+    def _bring(self, content: Mapping[str, Any]) -> bool:
+        copy = self._repo.stage_cache._create_stage(dict(content))
+        for objects in copy.get_used_objs().values():
+            # A folder's list of files first: what it names is not known before.
+            self._repo.cloud.pull(objects)
+        for objects in copy.get_used_objs().values():
+            self._repo.cloud.pull(objects)
+        return copy.outs_cached()
+
+    def _put(self, path: str, content: bytes) -> None:
+        fs = self._odb.fs
+        fs.makedirs(fs.parent(path), exist_ok=True)
+        # Whoever reads it meanwhile gets the old or the new one: a rename, or the store's own way.
+        partial = f"{path}.partial"
+        fs.pipe_file(partial, content)
+        fs.move(partial, path)
+
+    def _runs(self, odb: Any, digest: str) -> str:
+        return odb.fs.join(odb.path, "runs", digest[:2], digest)
+
+    def _note(self, name: str) -> str:
+        return self._odb.fs.join(self._odb.path, _NOTES, f"{name}.json")
