@@ -1,7 +1,7 @@
 # Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
 in := .venv/bin/python -m pipelines.environment
 
-.PHONY: help setup plan repro repro-parallel test faults check ui track readme screenshots lock
+.PHONY: help setup plan repro repro-parallel test faults check ui services track readme screenshots lock
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -40,6 +40,9 @@ check: setup  ## lint, types, layers, lock file, known vulnerabilities
 
 ui: setup  ## MLflow on http://127.0.0.1:5000
 	$(in) sh -c 'mlflow ui --backend-store-uri "$$MLFLOW_TRACKING_URI" --host 127.0.0.1 --port 5000'
+
+services: setup  ## Prefect, MLflow and a worker, here alone, until Ctrl-C
+	$(in) python -m pipelines.flows.services
 
 track: setup  ## deliver to MLflow what it has not got yet
 	$(in) python -m pipelines.track

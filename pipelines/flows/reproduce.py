@@ -13,13 +13,21 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.check import check_params
 from pipelines.environment import ROOT, project_environment
 from pipelines.params.training import CpuThreads
 from t2t.errors import ConfigError, T2TError
 from t2t.training.stopping import leave_with_parent
+
+if TYPE_CHECKING:
+    from pipelines.flows.flow import Wish
+
+# Each waits in a thread of its own; how many run at once is the workers' affair.
+_REQUESTS_AT_ONCE = 256
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,6 +68,8 @@ def _reproduce(args: argparse.Namespace, is_to_stop: Callable[[], bool]) -> int:
         wait=args.wait,
         folder=args.folder,
     )
+    if args.pool:
+        wish = _by_pool(wish, args.pool)
     with ExitStack() as stack:
 
         def planned(plan: FlowPlan):
@@ -68,6 +78,19 @@ def _reproduce(args: argparse.Namespace, is_to_stop: Callable[[], bool]) -> int:
         summary = run_flow(ROOT, wish, planned=planned, is_to_stop=is_to_stop)
     print(summary.as_text(), flush=True)
     return summary.exit_code
+
+
+def _by_pool(wish: "Wish", pool: str) -> "Wish":
+    """The same, made by the workers of a Prefect pool, as many at once as these are."""
+    from pipelines.flows.dispatch import PrefectDispatcher
+    from pipelines.flows.pool import Errand, pool_maker
+    from pipelines.flows.tree import head_commit
+
+    commit = head_commit(ROOT)
+    if commit is None or wish.allow_dirty:
+        raise ConfigError("workers know nothing but commits: --pool goes without --allow-dirty")
+    maker = pool_maker(Errand(commit, wish.scale), PrefectDispatcher(pool))
+    return replace(wish, places=_REQUESTS_AT_ONCE, gpus=(), maker=maker)
 
 
 def _stop_on_signals() -> Callable[[], bool]:
@@ -87,6 +110,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", help="written into params.yaml, if it is not there already")
     parser.add_argument("--allow-dirty", action="store_true", help="with what no commit holds")
     parser.add_argument("--wait", action="store_true", help="for another flow here to end")
+    parser.add_argument("--pool", help="let the workers of this Prefect pool make the stages")
     parser.add_argument("--folder", type=Path, help="for journal and logs; below data/flows")
     parser.add_argument("--leave-with-parent", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

@@ -1,0 +1,63 @@
+"""Prefect as the queue between a coordinator and its workers."""
+
+import sys
+import threading
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.deployments import run_deployment
+from prefect.states import Cancelling
+
+from pipelines.flows.pool import Hint
+from pipelines.flows.request import Request
+
+
+class PrefectDispatcher:
+    """Asks the deployment `stage/POOL` for a run. See `pipelines.flows.pool.Dispatcher`."""
+
+    def __init__(self, pool: str):
+        self._deployment = f"stage/{pool}"
+        self._mutex = threading.Lock()
+        self._said = ""
+
+    def submit(self, request: Request) -> str | None:
+        """The flow run's id, None where the server does not answer."""
+        try:
+            run: Any = run_deployment(
+                self._deployment,
+                parameters=request.model_dump(),
+                timeout=0,
+                # Asked twice, because an answer was lost, it is still one run.
+                idempotency_key=request.own_note,
+                tags=[request.scale, request.stage],
+            )
+        except Exception as error:
+            self._say(error)
+            return None
+        return str(run.id)
+
+    def hint(self, run: str) -> Hint:
+        """What the server says, if it says anything."""
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(run)).state
+        except Exception as error:
+            self._say(error)
+            return Hint.UNKNOWN
+        return Hint.IS_OVER if state is not None and state.is_final() else Hint.WAITS_OR_RUNS
+
+    def cancel(self, run: str) -> None:
+        """Has the worker stop it, as far as the server can."""
+        try:
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(UUID(run), Cancelling())
+        except Exception as error:
+            self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        said = f"{type(error).__name__}: {error}"
+        with self._mutex:
+            if said != self._said:
+                print(f"Prefect: {said}", file=sys.stderr, flush=True)
+            self._said = said

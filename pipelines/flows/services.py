@@ -1,0 +1,179 @@
+"""All that a person needs to try the flows on one machine: `python -m pipelines.flows.services`.
+
+Prefect's server, MLflow's server and a worker for each pool, on 127.0.0.1 alone, their databases
+below data/. It deploys prefect.yaml, says where to look, and stops everything at Ctrl-C or SIGTERM.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pipelines.environment import ROOT, project_environment
+from t2t.errors import EnvironmentProblem, T2TError
+
+HOST = "127.0.0.1"
+_START_PATIENCE_S, _STOP_PATIENCE_S = 180.0, 20.0
+_POLL_S = 0.5
+
+
+class Services:
+    """The processes, each in a session of its own, their output below data/services."""
+
+    def __init__(self, root: Path, prefect_port: int, mlflow_port: int):
+        self.root = root
+        self.api = f"http://{HOST}:{prefect_port}/api"
+        self.mlflow = f"http://{HOST}:{mlflow_port}"
+        self._ports = prefect_port, mlflow_port
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        (root / "data" / "mlflow").mkdir(parents=True, exist_ok=True)
+        (root / "data" / "services").mkdir(parents=True, exist_ok=True)
+
+    def environment(self, clone: Path) -> dict[str, str]:
+        """Of everything that is to talk to these servers; flows work in `clone`."""
+        environment = project_environment(os.environ, self.root)
+        return environment | {
+            "PREFECT_HOME": str(self.root / "data" / "prefect"),
+            "PREFECT_API_URL": self.api,
+            "PREFECT_SERVER_API_HOST": HOST,
+            "PREFECT_CLI_PROMPT": "false",
+            "MLFLOW_TRACKING_URI": self.mlflow,
+            "T2T_CLONE": str(clone),
+        }
+
+    def start_servers(self) -> None:
+        """Returns when both answer. Raises EnvironmentProblem where one does not."""
+        self.start_prefect()
+        store = f"sqlite:///{self.root}/data/mlflow/mlflow.db"
+        self._start(
+            "mlflow",
+            ["mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+            + ["--default-artifact-root", f"{self.root}/data/mlflow/artifacts"]
+            + ["--host", HOST, "--port", str(self._ports[1])],
+            self.environment(self.root),
+        )
+        self._wait_for("mlflow", f"{self.mlflow}/health")
+
+    def start_prefect(self) -> None:
+        """Prefect's server alone."""
+        words = ["prefect", "server", "start", "--host", HOST, "--port", str(self._ports[0])]
+        self._start("prefect", words, self.environment(self.root))
+        self._wait_for("prefect", f"{self.api}/health")
+
+    def deploy(self, pools: Sequence[str]) -> None:
+        """Makes the pools and deploys prefect.yaml, in which each worker's own T2T_CLONE is to
+        stand: while it is deployed, the variable must not be set."""
+        for pool in pools:
+            self._run(["prefect", "work-pool", "create", "--overwrite", "--type", "process", pool])
+        self._run(["prefect", "--no-prompt", "deploy", "--all"])
+
+    def start_worker(self, name: str, pool: str, clone: Path, **variables: str) -> None:
+        """A worker of `pool` that works in `clone`, on one stage at a time."""
+        words = ["prefect", "worker", "start", "--pool", pool, "--name", name, "--limit", "1"]
+        environment = self.environment(clone) | variables
+        self._start(name, [*words, "--type", "process"], environment, clone)
+
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        """Of a service that was started."""
+        return self._running[name]
+
+    def dead(self) -> list[str]:
+        """Services that have ended by themselves."""
+        return [name for name, process in self._running.items() if process.poll() is not None]
+
+    def stop(self, name: str | None = None) -> None:
+        """Stops one or all, the last started first: SIGTERM, and SIGKILL where that is ignored."""
+        for each in [name] if name else list(reversed(self._running)):
+            process = self._running.pop(each)
+            for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_STOP_PATIENCE_S)
+                    break
+
+    def _start(
+        self,
+        name: str,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path | None = None,
+    ) -> None:
+        log = self.root / "data" / "services" / f"{name}.log"
+        with open(log, "ab") as stream:
+            self._running[name] = subprocess.Popen(
+                words,
+                cwd=folder or self.root,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _run(self, words: Sequence[str]) -> None:
+        environment = self.environment(self.root)
+        del environment["T2T_CLONE"]
+        answer = subprocess.run(
+            words, cwd=self.root, env=environment, capture_output=True, text=True, check=False
+        )
+        if answer.returncode:
+            raise EnvironmentProblem(f"{' '.join(words)}: {(answer.stdout + answer.stderr)[-500:]}")
+
+    def _wait_for(self, name: str, url: str) -> None:
+        give_up_at = time.monotonic() + _START_PATIENCE_S
+        while time.monotonic() < give_up_at and not self.dead():
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+            time.sleep(_POLL_S)
+        log = self.root / "data" / "services" / f"{name}.log"
+        raise EnvironmentProblem(f"{name} does not answer at {url}; see {log}")
+
+
+@contextlib.contextmanager
+def services(root: Path, prefect_port: int, mlflow_port: int) -> Iterator[Services]:
+    """Services that are stopped when the block ends."""
+    running = Services(root, prefect_port, mlflow_port)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs until it is told to stop, or a service ends by itself (exit code 4)."""
+    parser = argparse.ArgumentParser(prog="services", description=__doc__)
+    parser.add_argument("--prefect-port", type=int, default=4200)
+    parser.add_argument("--mlflow-port", type=int, default=5000)
+    args = parser.parse_args(argv)
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    try:
+        with services(ROOT, args.prefect_port, args.mlflow_port) as running:
+            print("Starting (half a minute)", flush=True)
+            running.start_servers()
+            running.deploy(["workspace", "gpu"])
+            running.start_worker("worker", "workspace", ROOT)
+            print(f"Prefect: {running.api.removesuffix('/api')}\nMLflow:  {running.mlflow}")
+            print(f"In another shell:\n  export PREFECT_API_URL={running.api}")
+            print("  .venv/bin/prefect deployment run reproduce/local", flush=True)
+            while not asked.wait(_POLL_S):
+                if dead := running.dead():
+                    raise EnvironmentProblem(f"{', '.join(dead)} ended; see data/services")
+    except T2TError as error:
+        print(f"services: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
