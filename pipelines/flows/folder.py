@@ -68,12 +68,12 @@ class Journal:
     """Every event of a flow as a line of JSON, there for others as soon as it has happened."""
 
     def __init__(self, folder: Path):
-        self._stream = open(folder / EVENTS, "a", encoding="utf-8")  # noqa: SIM115
+        self._path = folder / EVENTS
 
     def __call__(self, event: Event) -> None:
-        """Appends an event; one write each, so that threads do not mix their lines."""
-        self._stream.write(json.dumps(event.as_values()) + "\n")
-        self._stream.flush()
+        """Appends an event; in one write, so that threads do not mix their lines."""
+        with open(self._path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(event.as_values()) + "\n")
 
 
 def past_minutes(root: Path, scale: str) -> dict[str, float]:

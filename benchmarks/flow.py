@@ -1,0 +1,74 @@
+"""A flow over stages of one second: `python -m benchmarks.flow [--stages 100] [--slots 8]`.
+
+Compares the flow's wall time with the ideal (a second for each stage, shared out), with a flow that
+finds nothing to do, and DVC's share of a stage with that of `dvc repro --single-item`.
+"""
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.flows.flow import Wish, run_flow
+from tests.flows.stubs import Stub, stub_stages
+
+
+def main() -> None:
+    """Prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stages", type=int, default=100)
+    parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--by-command", type=int, default=5, help="stages made by dvc's command")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), args.stages, args.slots, args.by_command)
+
+
+def measure(folder: Path, stages: int, slots: int, by_command: int) -> None:
+    """Makes `stages` stages on `slots` slots below `folder`, then nothing, then a few by `dvc`."""
+    middle = stages - 2
+    stub = Stub.created(folder / "stub", stub_stages(middle, seconds=1))
+    os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site_cache")
+    with contextlib.chdir(stub.folder):
+        ideal_s = middle / slots
+        (wall_s, cpu_s), waiting_s = timed(lambda: flow(stub.folder, slots)), middle / slots
+        print(f"{stages} stages of 1 s on {slots} slots: {wall_s:.1f} s, ideal {ideal_s:.1f} s")
+        print(
+            f"  {wall_s / waiting_s:.2f} x ideal; processor {1000 * cpu_s / stages:.0f} ms a stage"
+        )
+        wall_s, cpu_s = timed(lambda: flow(stub.folder, slots))
+        print(f"nothing to do: {wall_s:.1f} s ({cpu_s:.1f} s of a processor)")
+        wall_s, cpu_s = timed(lambda: by_dvc(by_command))
+        each_ms = 1000 * cpu_s / by_command
+        print(f"dvc repro --single-item: processor {each_ms:.0f} ms a stage")
+
+
+def flow(folder: Path, slots: int) -> None:
+    """A flow that must end well."""
+    wish = Wish("stub", places=slots)
+    summary = run_flow(folder, wish, planned=lambda plan: lambda event: None)
+    assert summary.exit_code == 0, summary.as_text()
+
+
+def by_dvc(stages: int) -> None:
+    """A few stages forced by DVC's command, one after the other."""
+    for item in range(stages):
+        words = ["--wait-for-lock", "repro", "--quiet", "--force", "--single-item", f"mid@{item}"]
+        subprocess.run([sys.executable, "-m", "dvc", *words], check=True)
+
+
+def timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds on the wall, and of processors, this process's and its children's."""
+    before, began = os.times(), time.monotonic()
+    work()
+    after = os.times()
+    return time.monotonic() - began, sum(after[:4]) - sum(before[:4])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The allocator: a GPU is one process's at a time, and free again when that is gone."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.flows import gpus
+from pipelines.flows.gpus import GpuPool, visible_gpus
+from t2t.errors import EnvironmentProblem
+
+
+def test_two_pools_share_the_hosts_gpus(tmp_path):
+    ours, theirs = GpuPool(["A", "B", "C"], tmp_path), GpuPool(["A", "B", "C"], tmp_path)
+    first = ours.try_hold(2)
+    assert first.ids == ("A", "B")
+    assert theirs.try_hold(2) is None
+    assert theirs.try_hold(1).ids == ("C",), "what could not be had as a whole is given back"
+    first.release()
+    assert theirs.try_hold(2).ids == ("A", "B")
+
+
+def test_a_gpu_stays_taken_while_the_stage_lives(tmp_path):
+    """The flow gives its lock back, as at its death; the stage inherited it."""
+    pool = GpuPool(["A"], tmp_path)
+    held = pool.try_hold(1)
+    stage = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=held.descriptors
+    )
+    held.release()
+    assert pool.try_hold(1) is None
+    stage.communicate(b"\n", timeout=30)
+    assert pool.try_hold(1).ids == ("A",)
+
+
+@pytest.mark.parametrize(
+    "told, found",
+    [
+        (None, ["GPU-a1", "GPU-b2", "GPU-c3"]),
+        ("2,0", ["GPU-c3", "GPU-a1"]),
+        ("GPU-b", ["GPU-b2"]),
+        ("", []),
+    ],
+)
+def test_cuda_visible_devices_narrows_them_down(told, found, monkeypatch):
+    monkeypatch.setattr(gpus, "_driver_gpus", lambda: ["GPU-a1", "GPU-b2", "GPU-c3"])
+    assert visible_gpus({} if told is None else {"CUDA_VISIBLE_DEVICES": told}) == found
+
+
+@pytest.mark.parametrize("told", ["3", "GPU-x", "GPU-"])
+def test_a_gpu_that_is_not_there_is_an_error(told, monkeypatch):
+    monkeypatch.setattr(gpus, "_driver_gpus", lambda: ["GPU-a1", "GPU-b2", "GPU-c3"])
+    with pytest.raises(EnvironmentProblem, match=f"{told} is none of the 3 GPUs"):
+        visible_gpus({"CUDA_VISIBLE_DEVICES": told})
