@@ -1,0 +1,70 @@
+"""Checkpoints between workers, by a folder and by a URL."""
+
+import fsspec
+import pytest
+
+from pipelines.flows.courier import Courier, carried
+
+
+@pytest.fixture(params=["folder", "memory"])
+def place(request, tmp_path):
+    if request.param == "folder":
+        yield str(tmp_path / "shared")
+    else:
+        yield f"memory://{tmp_path.name}"
+        fsspec.filesystem("memory").rm("/", recursive=True)
+
+
+def training(folder, **files):
+    workspace = folder / "digest"
+    workspace.mkdir(parents=True, exist_ok=True)
+    for name, text in {"lock": "1", ".step.partial": "x", **files}.items():
+        (workspace / name.replace("__", ".")).write_text(text)
+    return workspace
+
+
+def test_the_next_worker_finds_what_the_last_one_sent(place, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    courier = Courier(place, "d1", one)
+    training(one, step_1__pt="first", journal__jsonl="a\n")
+    courier.send()
+    training(one, step_2__pt="second", journal__jsonl="a\nb\n")
+    (one / "digest" / "step_1.pt").unlink()
+    courier.send()
+    assert Courier(place, "d1", two).fetch() == 2
+    found = {path.name: path.read_text() for path in (two / "digest").iterdir()}
+    assert found == {"step_2.pt": "second", "journal.jsonl": "a\nb\n"}
+    assert Courier(place, "other", tmp_path / "three").fetch() == 0
+    courier.forget()
+    assert Courier(place, "d1", tmp_path / "four").fetch() == 0
+
+
+def test_what_is_here_already_is_not_replaced(place, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    training(one, step_1__pt="theirs")
+    courier = Courier(place, "d1", one)
+    training(one, step_1__pt="theirs")
+    courier.send()
+    training(two, step_1__pt="ours")
+    assert Courier(place, "d1", two).fetch() == 0
+
+
+def test_earlier_trainings_of_this_machine_stay_here(place, tmp_path):
+    import os
+
+    old = training(tmp_path / "one", step_1__pt="old")
+    for path in old.iterdir():
+        os.utime(path, (1, 1))
+    courier = Courier(place, "d1", tmp_path / "one")
+    courier.send()
+    assert Courier(place, "d1", tmp_path / "two").fetch() == 0
+
+
+def test_a_failed_stage_leaves_its_checkpoints_and_a_made_one_none(place, tmp_path):
+    environment = {"T2T_CHECKPOINTS": place}
+    with pytest.raises(KeyError), carried(environment, "d1", tmp_path / "one"):
+        training(tmp_path / "one", step_1__pt="saved")
+        raise KeyError
+    with carried(environment, "d1", tmp_path / "two"):
+        assert (tmp_path / "two/digest/step_1.pt").read_text() == "saved"
+    assert Courier(place, "d1", tmp_path / "three").fetch() == 0
