@@ -1,7 +1,8 @@
 # Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
 in := .venv/bin/python -m pipelines.environment
 
-.PHONY: help setup plan repro repro-parallel test faults check ui services track readme screenshots lock
+.PHONY: help setup plan repro repro-parallel test faults gpu-checks pool-check check ui services \
+	track readme screenshots lock
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -28,6 +29,9 @@ faults: setup  ## break everything on purpose, put the counts into reports/fault
 
 gpu-checks: setup  ## the tests that need a CUDA device
 	$(in) pytest -m gpu
+
+pool-check: setup  ## Prefect, two workers, faults: minutes
+	$(in) pytest -m pool
 
 check: setup  ## lint, types, layers, lock file, known vulnerabilities
 	$(in) ruff check .

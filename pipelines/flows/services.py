@@ -44,6 +44,7 @@ class Services:
             "PREFECT_API_URL": self.api,
             "PREFECT_SERVER_API_HOST": HOST,
             "PREFECT_CLI_PROMPT": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
             "MLFLOW_TRACKING_URI": self.mlflow,
             "T2T_CLONE": str(clone),
         }
@@ -129,7 +130,7 @@ class Services:
 
     def _wait_for(self, name: str, url: str) -> None:
         give_up_at = time.monotonic() + _START_PATIENCE_S
-        while time.monotonic() < give_up_at and not self.dead():
+        while time.monotonic() < give_up_at and name not in self.dead():
             with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
                 if answer.status == 200:
                     return

@@ -1,0 +1,116 @@
+"""What prefect.yaml and the flows behind it promise."""
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from pipelines.flows import services
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "prefect.yaml").read_text()
+DEPLOYMENTS = YAML(typ="safe").load(TEXT)["deployments"]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def flows():
+    return importlib.import_module("pipelines.flows.deployed")
+
+
+def named(entry):
+    return f"{entry['entrypoint'].rpartition(':')[2]}/{entry['name']}"
+
+
+def test_deployments():
+    assert [named(entry) for entry in DEPLOYMENTS] == [
+        "reproduce/local", "reproduce/gpu", "reproduce/nightly", "stage/gpu"
+    ]  # fmt: skip
+    for entry in DEPLOYMENTS:
+        if named(entry).startswith("reproduce"):
+            assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    assert [s["active"] for entry in DEPLOYMENTS for s in entry.get("schedules", ())] == [False]
+
+
+def test_their_parameters_are_the_flows(flows):
+    for entry in DEPLOYMENTS:
+        file, _, function = entry["entrypoint"].rpartition(":")
+        assert (ROOT / file).is_file()
+        known = getattr(flows, function).parameters.properties
+        assert entry.get("parameters", {}).keys() <= known.keys()
+        assert all(value.get("description") for value in known.values()), "shown on the page"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rows": ["a;b"]}, {"rows": "a"}, {"slots": 0}, {"scale": "A"}, {"pool": "../x"}],
+)
+def test_wrong_parameters_are_refused_before_anything_runs(wrong, flows):
+    from prefect.exceptions import ParameterTypeError
+
+    with pytest.raises((ParameterTypeError, ValidationError)):
+        flows.reproduce.validate_parameters(wrong)
+    assert flows.reproduce.validate_parameters({"scale": "digits", "rows": ["t2t_vit_14"]})
+
+
+def test_servers_listen_here_alone(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(services.subprocess, "Popen", lambda words, **rest: started.append(words))
+    monkeypatch.setattr(services.Services, "_wait_for", lambda *_: None)
+    running = services.Services(tmp_path, 1, 2)
+    running.start_servers()
+    assert len(started) == 2
+    for words in started:
+        assert words[words.index("--host") + 1] == "127.0.0.1"
+    assert not re.search(r"0\.0\.0\.0|--host \$", (ROOT / "Makefile").read_text())
+
+
+def test_a_workers_clone_is_its_own_affair():
+    """The variable is filled in by each worker, not by whoever deploys."""
+    assert "{{ $T2T_CLONE }}" in TEXT
+
+
+def test_the_flow_needs_no_prefect():
+    """Nothing that the command imports imports Prefect; a pool's dispatcher is asked for alone."""
+    from tests.contracts.imports import import_closure
+
+    closure = import_closure(ROOT / "pipelines/flows/flow.py")
+    closure |= import_closure(ROOT / "pipelines/flows/display.py")
+    for path in closure:
+        assert not re.search(r"^\s*(from|import) prefect", path.read_text(), re.M), path
+
+
+def test_the_page_says_what_is_there(tmp_path, monkeypatch):
+    from pipelines.flows.pages import plan_page, result_page, result_rows
+
+    plan = {
+        "scale": "digits", "commit": "a" * 40, "uncommitted": ["x"], "gpus": 2, "places": 3,
+        "expected_minutes": 4.0, "verdicts": {"to run": 1},
+        "jobs": [{"stage": "train@a", "gpus": 1, "minutes": 2.0, "why": ["never run"]}],
+    }  # fmt: skip
+    page = plan_page(plan)
+    assert "| train@a | 1 | 2 | never run |" in page and "Not in the commit: x" in page
+    assert result_rows(tmp_path, "digits") == []
+    reports = tmp_path / "reports/digits"
+    reports.mkdir(parents=True)
+    (reports / "table.csv").write_text("row,top1\na,1.0\n")
+    (reports / "index.html").write_text("")
+    assert result_rows(tmp_path, "digits") == [{"row": "a", "top1": "1.0"}]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert "http://127.0.0.1:5000/#/experiments" in result_page(tmp_path, "digits", tmp_path)
+
+
+def test_a_dispatcher_without_a_server_is_silent_and_soon_done(monkeypatch):
+    import time
+
+    from pipelines.flows.dispatch import PrefectDispatcher
+    from pipelines.flows.pool import Hint
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    dispatcher = PrefectDispatcher("gpu")
+    began = time.monotonic()
+    assert dispatcher.hint("00000000-0000-0000-0000-000000000000") is Hint.UNKNOWN
+    assert time.monotonic() - began < 60
