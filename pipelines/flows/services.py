@@ -20,6 +20,7 @@ from pipelines.environment import ROOT, project_environment
 from t2t.errors import EnvironmentProblem, T2TError
 
 HOST = "127.0.0.1"
+POOLS = ("workspace", "gpu")
 _START_PATIENCE_S, _STOP_PATIENCE_S = 180.0, 20.0
 _POLL_S = 0.5
 
@@ -68,10 +69,12 @@ class Services:
         self._start("prefect", words, self.environment(self.root))
         self._wait_for("prefect", f"{self.api}/health")
 
-    def deploy(self, pools: Sequence[str]) -> None:
-        """Makes the pools and deploys prefect.yaml, in which each worker's own T2T_CLONE is to
-        stand: while it is deployed, the variable must not be set."""
-        for pool in pools:
+    def deploy(self) -> None:
+        """Makes the pools that prefect.yaml names, and deploys it.
+
+        Each worker's own T2T_CLONE is to stand in it: meanwhile the variable must not be set.
+        """
+        for pool in POOLS:
             self._run(["prefect", "work-pool", "create", "--overwrite", "--type", "process", pool])
         self._run(["prefect", "--no-prompt", "deploy", "--all"])
 
@@ -162,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with services(ROOT, args.prefect_port, args.mlflow_port) as running:
             print("Starting (half a minute)", flush=True)
             running.start_servers()
-            running.deploy(["workspace", "gpu"])
+            running.deploy()
             running.start_worker("worker", "workspace", ROOT)
             print(f"Prefect: {running.api.removesuffix('/api')}\nMLflow:  {running.mlflow}")
             print(f"In another shell:\n  export PREFECT_API_URL={running.api}")

@@ -32,6 +32,7 @@ def test_deployments():
     for entry in DEPLOYMENTS:
         if named(entry).startswith("reproduce"):
             assert entry["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+    assert {entry["work_pool"]["name"] for entry in DEPLOYMENTS} == set(services.POOLS)
     assert [s["active"] for entry in DEPLOYMENTS for s in entry.get("schedules", ())] == [False]
 
 

@@ -1,7 +1,7 @@
 """The whole of it on one machine: Prefect's server, two workers in two clones, a folder as remote.
 
 Some minutes, so `make pool-check` alone runs it. A worker is killed in the middle of a training,
-Prefect's server is restarted: the result is a serial run's.
+Prefect's server is restarted, MLflow's never answers: the result is a serial run's.
 """
 
 import json
@@ -95,7 +95,7 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(tmp_path, monkeyp
     main = machine.project.folder
     with services(main, free_port(), free_port()) as running:
         running.start_prefect()
-        running.deploy(["workspace", "gpu"])
+        running.deploy()
         running.start_worker("coordinator", "workspace", main)
         for name in ("one", "two"):
             running.start_worker(name, "gpu", tmp_path / name)
@@ -125,7 +125,7 @@ def test_a_server_that_is_gone_costs_the_flow_nothing(tmp_path, monkeypatch):
     main = machine.project.folder
     with services(main, free_port(), free_port()) as running:
         running.start_prefect()
-        running.deploy(["workspace"])
+        running.deploy()
         running.start_worker("worker", "workspace", main)
         subprocess.run(
             ["prefect", "deployment", "run", "reproduce/local"],
