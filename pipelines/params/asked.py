@@ -57,7 +57,7 @@ def _trained_rows(params: Params, scale: str) -> Iterator[tuple[str, RowInfo]]:
 
 
 def _released_rows(params: Params) -> Iterator[tuple[str, RowInfo]]:
-    for name in _names(params, "released"):
+    for name in params.part("released", dict):
         place = f"released.{name}"
         yield (
             name,
@@ -91,7 +91,7 @@ def asked_claims(params: Params) -> dict[str, ClaimInfo]:
 def asked_transfers(params: Params) -> dict[str, TransferInfo]:
     """Every transfer."""
     found = {}
-    for name in _names(params, "transfers"):
+    for name in params.part("transfers", dict):
         transfer: dict[str, Any] = params.part(f"transfers.{name}", dict)
         paper = transfer["paper"]
         found[name] = TransferInfo(
@@ -105,9 +105,4 @@ def asked_transfers(params: Params) -> dict[str, TransferInfo]:
 
 def asked_analyses(params: Params) -> list[str]:
     """The rows whose networks are looked into."""
-    return _names(params, "analyses")
-
-
-def _names(params: Params, section: str) -> list[str]:
-    """What stands in a section that a project may do without."""
-    return list(params.part(section, dict)) if section in params.tree else []
+    return list(params.part("analyses", dict))

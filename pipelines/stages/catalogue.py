@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.params.paper import Claim
 from pipelines.params.reader import Name, Params
 from pipelines.params.training import (
     ModelScale,
@@ -22,22 +23,37 @@ from t2t.files import write_json
 
 
 def main(argv: Sequence[str]) -> None:
-    """Reads every row and the scale's recipe and sizes; writes --networks and --baselines."""
+    """Reads every row and claim and the scale's recipe and sizes; writes --networks, --baselines
+    and the names of all --transfers and --analyses."""
     parser = argparse.ArgumentParser(prog="catalogue", description=__doc__)
     parser.add_argument("--scale", required=True)
-    parser.add_argument("--networks", type=Path, required=True)
-    parser.add_argument("--baselines", type=Path, required=True)
+    for name in ("networks", "baselines", "transfers", "analyses"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(argv)
     params = Params(Path("params.yaml"))
     networks = dict(_networks(params, args.scale))
-    baselines = {
+    for path, content in (
+        (args.networks, networks),
+        (args.baselines, _baselines(params)),
+        (args.transfers, sorted(params.part("transfers", dict))),
+        (args.analyses, sorted(params.part("analyses", dict))),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, content)
+
+
+def _baselines(params: Params) -> dict[str, str | None]:
+    """Each row's baseline by its name; what a claim sets it against besides, as `row/baseline`."""
+    found = {
         name: params.part(f"{section}.{name}.baseline", Name | None)
         for section in ("rows", "derived", "released")
         for name in params.part(section, dict)
     }
-    for path, content in ((args.networks, networks), (args.baselines, baselines)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, content)
+    for name in params.part("claims", dict):
+        claim = params.part(f"claims.{name}", Claim)
+        if {claim.row, claim.baseline} <= found.keys() and found[claim.row] != claim.baseline:
+            found[f"{claim.row}/{claim.baseline}"] = claim.baseline
+    return found
 
 
 def _networks(params: Params, scale: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,6 +19,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     baselines = json.loads(args.baselines.read_text())
-    rows = {row: read_row(args.predictions / row) for row in baselines}
+    names = {key.partition("/")[0] for key in baselines}
+    rows = {row: read_row(args.predictions / row) for row in sorted(names)}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(args.out, differences(rows, baselines))

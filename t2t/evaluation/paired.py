@@ -112,16 +112,18 @@ def differences(
 ) -> dict[str, dict[str, Any]]:
     """For each row that has a baseline, both with predictions of a common seed, their difference.
 
+    A key of `baselines`, and of what is returned, is a row or `<row>/<anything>`.
     Raises DataError naming two rows that were not scored on the same images.
     """
     found: dict[str, dict[str, Any]] = {}
-    for row, baseline in baselines.items():
+    for key, baseline in baselines.items():
         if baseline is None:
             continue
+        row = key.partition("/")[0]
         try:
             difference = paired_difference(rows.get(row, {}), rows.get(baseline, {}))
         except DataError as error:
             raise DataError(f"{row} and {baseline}: {error}; evaluate both again") from None
         if difference is not None:
-            found[row] = {"baseline": baseline, **vars(difference)}
+            found[key] = {"baseline": baseline, **vars(difference)}
     return found

@@ -237,7 +237,8 @@ def test_params_cover_reads(name, row, inputs, released, monkeypatch, tmp_path):
         "report": ["--results", folder],
         "extra": ["--shards", folder, "--out", folder],
         "fetch": ["--row", str(row), "--shards", folder, "--checkpoints", folder, "--out", folder],
-        "catalogue": ["--networks", folder, "--baselines", folder],
+        "catalogue": ["--networks", folder, "--baselines", folder]
+        + ["--transfers", folder, "--analyses", folder],
         "measure": ["--networks", networks, "--shards", folder, "--out", f"{folder}/out"],
     }[verb]
     downstream = ["--downstream", str(row)] * name.endswith("_downstream")

@@ -1,6 +1,7 @@
 """`scales.<scale>.data` by source, and where the stages look for raw data."""
 
 import json
+import types
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,7 @@ def test_stages_pass_on_what_the_block_says(written, tmp_path, monkeypatch, phot
     def write_shard(samples, path, /, **how):
         assert samples[0]
         written_shards[path.name] = how["split"], how["image_size"], how["crop_pct"]
+        return types.SimpleNamespace(warnings=list)
 
     monkeypatch.setattr(shard, "write_shard", write_shard)
     shard.main([*common, "--raw", "raw", "--out", "shards"])

@@ -29,7 +29,9 @@ def project(tmp_path, monkeypatch):
 
 
 def run_catalogue(scale):
-    catalogue.main(["--scale", scale, "--networks", "a/n.json", "--baselines", "b/b.json"])
+    places = ["--networks", "a/n.json", "--baselines", "b/b.json"]
+    asked = ["--transfers", "t/asked.json", "--analyses", "l/asked.json"]
+    catalogue.main(["--scale", scale, *places, *asked])
 
 
 def test_the_catalogue_lists_every_row_and_makes_its_network(project):
@@ -37,10 +39,16 @@ def test_the_catalogue_lists_every_row_and_makes_its_network(project):
     networks = json.loads((project / "a" / "n.json").read_text())
     baselines = json.loads((project / "b" / "b.json").read_text())
     tree = Params(project / "params.yaml").tree
-    assert networks.keys() == baselines.keys()
+    assert networks.keys() == {key for key in baselines if "/" not in key}
     assert networks.keys() == {*tree["rows"], *tree["derived"], *tree["released"]}
     assert baselines["t2t_vit_14"] == "t2t_vit_14_wo_t2t"
     assert baselines["t2t_vit_14_384_released"] == "t2t_vit_14_384"
+    # Of a claim; and none of one that sets a row against its baseline.
+    assert baselines["t2t_vit_14/vit_small"] == "vit_small"
+    assert "t2t_vit_14/t2t_vit_14_wo_t2t" not in baselines
+    for kind, folder in (("transfers", "t"), ("analyses", "l")):
+        asked = json.loads((project / folder / "asked.json").read_text())
+        assert asked == sorted(tree[kind])
     for name in ("t2t_vit_14_384", "t2t_vit_14_384_released"):
         arguments = networks[name]
         assert arguments.pop("phase") == "fine"

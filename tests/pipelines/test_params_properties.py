@@ -58,6 +58,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         scale["train"] = draw(layers)
         scale["seeds"] = draw(st.lists(st.integers(0, 2**40), min_size=1, max_size=3, unique=True))
         scale["model"]["width_factor"] = draw(numbers(0.01, 1))
+        scale["downstream"], scale["transfer"] = {}, {}
         scales[name] = scale
     rows = {}
     for number, name in enumerate(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))):
@@ -75,7 +76,9 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         }
     scale = draw(st.sampled_from(list(scales)))
     tree = {"scale": scale, "scales": scales, "recipe": dict(TREE["recipe"])}
-    return copy.deepcopy(tree | {"rows": rows, "derived": {}})
+    others = ("derived", "released", "analyses", "downstream", "transfer_recipes", "transfers")
+    rest = {"rows": rows, "tables": [], "claims": {}} | {section: {} for section in others}
+    return copy.deepcopy(tree | rest)
 
 
 def written(tree: Any, path: Path, *, flow: bool | None = False, width: int = 100) -> Path:
