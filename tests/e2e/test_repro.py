@@ -332,9 +332,8 @@ def test_dvc_killed_at_random_moments_goes_on(made, undisturbed, tmp_path, all_f
         project.repro("evaluate@t2t_vit_14")
         assert not trainers(project)
         held = weights(project) == weights(undisturbed) and damaged_objects(project) == []
-        held &= project.stale() == {"report"} and not list(
-            project.folder.glob("[dr]*/**/*.partial")
-        )
+        held &= not {"train@t2t_vit_14", "evaluate@t2t_vit_14"} & project.stale()
+        held &= not list(project.folder.glob("[dr]*/**/*.partial"))
         tally.add(held)
         assert held, project.read("dvc.log")
         shutil.rmtree(project.folder)
