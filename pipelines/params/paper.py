@@ -24,7 +24,7 @@ class Claim(ParamsPart):
 
     title: Annotated[str, Field(min_length=1, max_length=120)]
     kind: Literal["effect", "equal", "direction", "figure", "remark"]
-    source: Annotated[str, Field(pattern=r"^(Table [1-7]|text|brief|extension)$")]
+    source: Annotated[str, Field(pattern=r"^(Table [1-7]|text|elsewhere|extension)$")]
     row: Name | None = None
     baseline: Name | None = None
     stated_pct: Annotated[float, Field(ge=-100, le=100)] | None = None

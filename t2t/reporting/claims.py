@@ -187,7 +187,7 @@ def by_source(claims: tuple[Claim, ...]) -> tuple[tuple[str, tuple[Claim, ...]],
 
 _SOURCES = {
     "text": "The paper's text",
-    "brief": "The summary that this project was given, where it differs from the paper",
+    "elsewhere": "Said of the paper elsewhere, where that differs from it",
     "extension": "Not in the paper: asked by this project",
 }
 

@@ -88,7 +88,7 @@ class ClaimInfo:
 
     `row` and `baseline` are two rows or two transfers; a `figure` has no baseline, a `remark`
     neither. `stated_pct` is the claimed figure where it is not the one that the rows' own figures
-    give. `source` is a table of the paper, or `text`, `brief` or `extension`.
+    give. `source` is a table of the paper, or `text`, `elsewhere` or `extension`.
     """
 
     title: str

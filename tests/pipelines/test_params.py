@@ -136,9 +136,9 @@ MISTAKES = {
         ["claims.vit_deep_narrow.row", "'vit_dm' is no row or transfer", "vit_dn"],
     ),
     "remark about a row": (
-        "kind: remark\n    source: brief\n    stated_pct: 81.8",
-        "kind: remark\n    source: brief\n    row: vit_base\n    stated_pct: 81.8",
-        ["claims.brief_deit_base: a claim of kind remark names neither row"],
+        "kind: remark\n    source: elsewhere\n    stated_pct: 81.8",
+        "kind: remark\n    source: elsewhere\n    row: vit_base\n    stated_pct: 81.8",
+        ["claims.said_deit_base: a claim of kind remark names neither row"],
     ),
     "effect without a baseline": (
         "    row: vit_dn\n    baseline: vit_small\n",
