@@ -3,7 +3,7 @@
 import pytest
 
 from scripts.screenshots import QUIET, mlflow_server
-from t2t.tracking.server import experiment_id, log_points
+from t2t.tracking.server import experiment_id, log_points, the_run
 from t2t.tracking.view import VIEW_QUERY
 
 pytestmark = [
@@ -25,7 +25,7 @@ def experiment(uri):
     client = MlflowClient(uri)
     found = experiment_id(client, "digits")
     for number, (row, top1_pct) in enumerate(TOP1.items()):
-        tags = {"row": row, "title": f"Title of {row}", "paper_top1_pct": "81.5"}
+        tags = {"row": row, "digest": row, "title": f"Title of {row}", "paper_top1_pct": "81.5"}
         record = {"start_ms": 1_700_000_000_000, "tags": tags, "name": f"{row}-seed0"}
         run_id = the_run(client, found, record | {"params": {"seed": 0}, "datasets": {}})
         metrics = {"top1_pct": top1_pct, "params_m": 0.1 + number, "macs_g": 0.2 + number}
