@@ -22,10 +22,10 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def advance(self) -> None:
-        """One image more is done."""
-        self._done += 1
-        self._bar.update()
+    def advance(self, images: int = 1) -> None:
+        """So many images more are done."""
+        self._done += images
+        self._bar.update(images)
         now = time.monotonic()
         if self._bar.disable and now - self._told >= LINE_EVERY_S:
             self._told = now

@@ -16,10 +16,11 @@ def predict(
     device: torch.device,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    label: str | None = None,
 ) -> tuple[Score, Predictions]:
     """The score that `validate` gives, and of the same forward passes what each image got.
 
-    loader: of a whole shard, in its order.
+    loader: of a whole shard, in its order. label: shows the progress under this name.
     """
     batches: list[tuple[Tensor, Tensor]] = []
 
@@ -31,7 +32,7 @@ def predict(
 
     handle = model.register_forward_hook(keep)
     try:
-        score = validate(model, loader, device, mean, std)
+        score = validate(model, loader, device, mean, std, label=label)
     finally:
         handle.remove()
     classes, confidences = zip(*batches, strict=True)

@@ -125,9 +125,10 @@ def evaluate_row(runs: Path, shards: Path, extra_sets: Path | None = None) -> Ro
         model = network_of(config).to(device)
         statistics_ = tuple(config["channel_mean"]), tuple(config["channel_std"])
         model.load_state_dict(load_file(folder / "raw.safetensors"))
-        raw.append(validate(model, loader, device, *statistics_))
+        name = f"{config['row']}-seed{config['seed']}"
+        raw.append(validate(model, loader, device, *statistics_, label=f"{name}, raw"))
         model.load_state_dict(load_file(folder / "ema.safetensors"))
-        score, predicted = predict(model, loader, device, *statistics_)
+        score, predicted = predict(model, loader, device, *statistics_, label=name)
         ema.append(score)
         predictions.append(predicted)
         answers.append(further.answers(model, predicted, device, *statistics_))

@@ -1,5 +1,6 @@
 """Accuracy and loss of a network over a whole validation set."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import nn
 
 from t2t.data.augment import normalize
 from t2t.data.loader import ShardLoader
+from t2t.data.progress import Progress
 from t2t.training.ranks import ALONE, Ranks
 
 
@@ -30,22 +32,27 @@ def validate(
     mean: tuple[float, ...],
     std: tuple[float, ...],
     ranks: Ranks = ALONE,
+    label: str | None = None,
 ) -> Score:
     """Scores `model` (put into eval mode) on every image of `loader`, in float32.
 
+    label: shows the progress under this name.
     Several processes take every `ranks.count`-th image each, and all get the whole score.
     """
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     own = np.arange(ranks.rank, loader.batch_size, ranks.count)
-    for batch in loader.epoch(0, part=own):
-        if len(batch.labels) == 0:
-            continue
-        labels = batch.labels.to(device)
-        logits = model(normalize(batch.images.to(device), mean, std)).float()
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
-        best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-        sums += torch.stack([best[:, 0].sum(), best.sum(), loss])
-    hits1, hits5, loss_sum = ranks.summed(sums).tolist()
     images = loader.num_samples
+    with Progress(label, images) if label else nullcontext() as progress:
+        for batch in loader.epoch(0, part=own):
+            if len(batch.labels) == 0:
+                continue
+            labels = batch.labels.to(device)
+            logits = model(normalize(batch.images.to(device), mean, std)).float()
+            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+            best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+            sums += torch.stack([best[:, 0].sum(), best.sum(), loss])
+            if progress:
+                progress.advance(len(labels))
+    hits1, hits5, loss_sum = ranks.summed(sums).tolist()
     return Score(100 * hits1 / images, 100 * hits5 / images, loss_sum / images, images)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from t2t.data import progress
 from t2t.errors import DataError
 from t2t.evaluation.complexity import complexity
 from t2t.evaluation.row import evaluate_row, write_evaluation
@@ -48,6 +49,14 @@ def test_scores_and_macs_are_those_at_the_rows_own_size(rows, fine_shards, row, 
     assert summary["macs_g"] == complexity(network, size).macs / 1e9
     (last,) = (rows / row / "seed_0" / "metrics.jsonl").read_text().splitlines()
     assert summary["top1_pct"] == pytest.approx(json.loads(last)["val_top1_pct"])
+
+
+def test_a_long_evaluation_says_how_far_it_is(rows, fine_shards, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    evaluate_row(rows / "fine", fine_shards)
+    said = capsys.readouterr().out
+    assert "t2t_vit_14-seed0, raw: 50 of 50 images" in said
+    assert "t2t_vit_14-seed0: 50 of 50 images" in said
 
 
 def test_other_images_than_in_training_are_refused(rows, shards, fine_shards, tmp_path):
