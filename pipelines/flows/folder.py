@@ -56,7 +56,8 @@ def _locked(descriptor: int) -> bool:
 def new_folder(root: Path) -> Path:
     """A folder for one flow's journal and logs; of earlier ones only the last are kept."""
     flows = root / FLOWS
-    name = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}-{os.getpid()}"
+    # To the microsecond: one process may start two in a second.
+    name = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}-{os.getpid()}"
     (flows / name).mkdir(parents=True)
     earlier = sorted(path for path in flows.iterdir() if path.is_dir())
     for path in earlier[:-_KEPT_FLOWS]:

@@ -102,10 +102,7 @@ def write_metrics(folder: Path, version: int) -> None:
 
 
 def read_metrics(folder: Path) -> set[Any]:
-    report = collect(
-        METRICS_ROW, DIGITS, metrics_dir=folder / "metrics",
-        evaluations_dir=folder / "evaluations", curves_dir=folder / "curves",
-    )  # fmt: skip
+    report = collect(METRICS_ROW, DIGITS, folder)
     (row,) = report.rows
     assert row.result is not None
     return {row.result.metrics.top1_pct, row.result.seeds[0].top1_pct}
@@ -121,11 +118,7 @@ def write_a_report(folder: Path, version: int) -> None:
 
 
 def _report(folder: Path, parity: int) -> Report:
-    where = folder / f"results_{parity}"
-    return collect(
-        METRICS_ROW, DIGITS, metrics_dir=where / "metrics",
-        evaluations_dir=where / "evaluations", curves_dir=where / "curves",
-    )  # fmt: skip
+    return collect(METRICS_ROW, DIGITS, folder / f"results_{parity}")
 
 
 def read_a_report(folder: Path) -> set[Any]:
