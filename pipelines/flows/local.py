@@ -50,9 +50,7 @@ class LocalMaker:
             try:
                 found = self._keeper.begin(job.name)
                 if found is not Found.TO_RUN:
-                    same = found is Found.UP_TO_DATE
-                    status = Status.UNCHANGED if same else Status.RESTORED
-                    return Outcome(status, time.monotonic() - began)
+                    return Outcome(Status(found.value), time.monotonic() - began)
                 self._tell(event("started", job.name, attempt=attempt, gpus=held.ids, log=str(log)))
                 code = self._run(job.name, held, log)
                 if code == 0:

@@ -81,9 +81,7 @@ class PoolMaker:
         try:
             found = self._keeper.begin(job.name)
             if found is not Found.TO_RUN:
-                same = found is Found.UP_TO_DATE
-                status = Status.UNCHANGED if same else Status.RESTORED
-                return Outcome(status, time.monotonic() - began)
+                return Outcome(Status(found.value), time.monotonic() - began)
             try:
                 return self._made(job, began)
             finally:
