@@ -13,33 +13,43 @@ import psutil
 from t2t.training import stopping
 
 _POLL_S = 0.5
+_SHELLS = {"sh", "dash", "bash", "zsh", "ksh"}
 
 
 def leave_with_parent() -> None:
-    """Sends this process SIGTERM as soon as its parent, or the `dvc` above it, has died.
+    """Sends this process SIGTERM as soon as its parent, or whoever stands above a shell, has died.
 
-    The kernel watches the parent (Linux). Between `dvc` and the stage a shell may stand, which
-    outlives its own parent: a thread watches the ancestors up to `dvc`.
+    The kernel watches the parent (Linux). `sh -c COMMAND` may stand between (dash keeps itself
+    there, bash does not), and a shell outlives its own parent: a thread watches the ancestors.
     """
     stopping.leave_with_parent()
-    ancestors = _ancestors_up_to_dvc()
-    if ancestors:
+    ancestors = _ancestors_past_shells()
+    if len(ancestors) > 1:
         threading.Thread(target=_watch, args=(ancestors,), daemon=True).start()
 
 
-def _ancestors_up_to_dvc() -> list[psutil.Process]:
-    found = []
+def _ancestors_past_shells() -> list[psutil.Process]:
+    """The shells right above that run one command, and the process above them."""
+    found: list[psutil.Process] = []
     for process in psutil.Process().parents():
         found.append(process)
         try:
-            if any(os.path.basename(word) == "dvc" for word in process.cmdline()[:3]):
-                return found
-        except psutil.Error:
+            program, *words = process.cmdline()
+        except (psutil.Error, ValueError):
             break
-    return []
+        if os.path.basename(program) not in _SHELLS or words[:1] != ["-c"]:
+            break
+    return found
 
 
 def _watch(ancestors: list[psutil.Process]) -> None:
-    while all(process.is_running() for process in ancestors):
+    while all(_lives(process) for process in ancestors):
         time.sleep(_POLL_S)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -262,8 +262,11 @@ def wait_for(condition, seconds=90):
 
 
 def trainers(project):
+    """Processes of `project` that train, without the shell that may stand above each."""
     found = []
-    for process in psutil.process_iter(["cmdline", "cwd"]):
+    for process in psutil.process_iter(["name", "cmdline", "cwd"]):
+        if process.info["name"] == "sh":
+            continue
         command = " ".join(process.info["cmdline"] or [])
         if process.info["cwd"] == str(project.folder) and "pipelines.run train" in command:
             found.append(process)

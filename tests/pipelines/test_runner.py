@@ -142,8 +142,8 @@ def test_guard_lets_other_changes_pass(guarded):
     guard.verify()
 
 
-def test_leaves_when_an_ancestor_called_dvc_dies(tmp_path):
-    """A shell between them outlives its own parent, as under a killed `dvc`."""
+def test_leaves_when_the_process_above_its_shell_dies(tmp_path):
+    """A shell between them outlives its own parent, as under a killed `dvc` or flow."""
     child = tmp_path / "child.py"
     child.write_text(
         "import pathlib, time\n"
@@ -152,12 +152,12 @@ def test_leaves_when_an_ancestor_called_dvc_dies(tmp_path):
         f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(__import__('os').getpid()))\n"
         "time.sleep(60)\n"
     )
-    dvc = tmp_path / "dvc"
-    dvc.write_text(
+    above = tmp_path / "above.py"
+    above.write_text(
         f"import subprocess, sys\nsubprocess.run('{sys.executable} {child}; true', shell=True)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, str(dvc)], env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, str(above)], env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     deadline = time.monotonic() + 30
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
@@ -167,5 +167,5 @@ def test_leaves_when_an_ancestor_called_dvc_dies(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, "the child outlived dvc"
+        assert time.monotonic() < deadline, "the child outlived it"
         time.sleep(0.1)
