@@ -21,8 +21,8 @@ repro-parallel: setup  ## the same, stages side by side, without any server
 plan: setup  ## what make repro would run, and for how long
 	@$(in) python -m pipelines.plan
 
-test: setup  ## every test
-	$(in) pytest
+test: setup  ## every test, a file at a time on each core
+	$(in) pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 faults: setup  ## break everything on purpose, put the counts into reports/faults.md
 	$(in) pytest -m faults --all-faults

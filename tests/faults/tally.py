@@ -5,6 +5,7 @@ that takes the fixture `tally` says how many it injected, and how many held. Wit
 as in `make faults`, tests inject as many as they can, and the table goes to reports/faults.md.
 """
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,9 @@ class Tally:
         self.held += held
 
 
-COUNTS = pytest.StashKey[dict[str, Count]]()
 TALLY = pytest.StashKey[Tally]()
+# How a test's count reaches the process that prints the table, which may be another.
+PROPERTY = "faults"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,42 +65,55 @@ def tally(request: pytest.FixtureRequest) -> Tally:
     return request.node.stash.setdefault(TALLY, Tally())
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Table())
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     marker = item.get_closest_marker("faults")
     if marker is not None and (report.when == "call" or report.skipped):
-        counts = item.config.stash.setdefault(COUNTS, {})
-        count = counts.setdefault(marker.args[0], Count())
         own = item.stash.get(TALLY, Tally())
-        if report.skipped:
-            count.skipped += 1
-        else:
-            count.injected += own.injected or 1
-            count.held += own.held if own.injected else report.passed
-        count.seconds += report.duration
+        found = (own.injected, own.held) if own.injected else (1, int(report.passed))
+        report.user_properties.append((PROPERTY, (marker.args[0], *found)))
     return report
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    counts = config.stash.get(COUNTS, {})
-    if not counts:
-        return
-    text = table(counts)
-    terminalreporter.section("faults")
-    terminalreporter.write_line(text)
-    if config.getoption("--all-faults"):
-        import datetime
+class Table:
+    """Adds up what the tests report, in the process that reports it."""
 
-        REPORT.write_text(ABOUT.format(date=datetime.date.today()) + text + "\n")
+    def __init__(self) -> None:
+        self.counts: dict[str, Count] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for kind, injected, held in (x for name, x in report.user_properties if name == PROPERTY):
+            count = self.counts.setdefault(kind, Count())
+            if report.skipped:
+                count.skipped += 1
+            else:
+                count.injected += injected
+                count.held += held
+            count.seconds += report.duration
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    ) -> None:
+        if not self.counts:
+            return
+        text = table(self.counts)
+        terminalreporter.section("faults")
+        terminalreporter.write_line(text)
+        if config.getoption("--all-faults"):
+            today = datetime.date.today()
+            REPORT.write_text(ABOUT.format(date=today) + text + "\n")
 
 
 def table(counts: dict[str, Count]) -> str:
     """The counts in Markdown, a line for each kind."""
     lines = ["| Fault | Injected | Held | Seconds |", "|:--|--:|--:|--:|"]
-    for kind, count in counts.items():
+    for kind, count in sorted(counts.items()):
         skipped = f" ({count.skipped} skipped)" if count.skipped else ""
         lines.append(f"| {kind}{skipped} | {count.injected} | {count.held} | {count.seconds:.0f} |")
     injected, held = (sum(getattr(c, key) for c in counts.values()) for key in ("injected", "held"))
