@@ -8,14 +8,24 @@ from dataclasses import dataclass
 from scipy import stats
 
 CONFIDENCE = 0.95
+# What the brackets beside a figure are, by what they name (docs/decisions/011).
+TOP1_INTERVAL = (
+    f"{CONFIDENCE:.0%} interval: Student's t over seeds or, where images are named, a bootstrap "
+    "over those of the one seed (exact binomial where none is wrong)"
+)
+DELTA_INTERVAL = (
+    f"{CONFIDENCE:.0%} interval: over images, where there is one seed, Bonett and Price's; over "
+    "seeds and images, Student's t over seeds with the images' part added in quadrature; where "
+    "neither is named, Student's t over seeds alone"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean in % of top-1, or a difference in points, with its 95% interval.
 
-    The interval over seeds needs two of them. `over` says what was drawn from: seeds (Student's
-    t), images (bootstrap) or both.
+    The interval over seeds needs two of them. `over` says what varies in it: "seeds", "images" or
+    "seeds and images"; `TOP1_INTERVAL` and `DELTA_INTERVAL` say how each is made.
     """
 
     mean_pct: float

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from t2t.reporting.cells import column_groups, columns, signed
 from t2t.reporting.claims import RULE, by_source, claims_csv, judged, tally
 from t2t.reporting.collect import Report, ReportRow, block_label
+from t2t.reporting.compare import DELTA_INTERVAL, TOP1_INTERVAL
 from t2t.reporting.dots import transfer_picture
 from t2t.reporting.efficiency import efficiency_picture, efficiency_rows
 from t2t.reporting.figures import curve_pictures, delta_picture
@@ -85,6 +86,8 @@ def render_page(report: Report) -> str:
         configuration=_configuration,
         inputs=_inputs(report),
         spread_note=SPREAD_NOTE,
+        top1_interval=TOP1_INTERVAL,
+        delta_interval=DELTA_INTERVAL,
         rows_missing=missing_commands(report),
         curves=curve_pictures(report),
         costs=cost_pictures(report),

@@ -6,13 +6,12 @@ import re
 
 from t2t.reporting.cells import MINUS, Cell, Column, columns
 from t2t.reporting.collect import Report
-from t2t.reporting.compare import CONFIDENCE
+from t2t.reporting.compare import DELTA_INTERVAL
 
 SPREAD_NOTE = (
     "Top-1: mean over seeds, EMA weights, ± sample standard deviation. "
     "Δ: mean of the per-seed differences to the row's baseline over the seeds both have, "
-    f"in brackets the {CONFIDENCE:.0%} interval of that mean: Student's t over seeds, or a "
-    "bootstrap where images are named."
+    f"in brackets its {DELTA_INTERVAL}."
 )
 
 
