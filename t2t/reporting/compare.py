@@ -1,8 +1,8 @@
-"""The difference between two rows, paired over the seeds they share, and a mean's interval."""
+"""Estimates with their intervals, and the difference of two rows paired over shared seeds."""
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scipy import stats
@@ -48,14 +48,11 @@ def paired_delta(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Es
     Returns null where the two share no seed.
     """
     differences = [ours[seed] - baseline[seed] for seed in sorted(ours.keys() & baseline.keys())]
-    return mean_of(differences) if differences else None
-
-
-def mean_of(values: Sequence[float]) -> Estimate:
-    """The mean of `values`, one for each seed, with Student's t interval from two on."""
-    mean, count = statistics.fmean(values), len(values)
+    if not differences:
+        return None
+    mean, count = statistics.fmean(differences), len(differences)
     if count == 1:
         return Estimate(mean, None, None, 1)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    half = quantile * statistics.stdev(values) / math.sqrt(count)
+    half = quantile * statistics.stdev(differences) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, count)
