@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from t2t.errors import DataError
 from t2t.reporting.records import (
     Count,
+    NetworkMetrics,
     Percent,
     SeedResult,
     Size,
-    Top1Metrics,
     check_summary,
     read_json,
     read_table,
@@ -65,7 +65,7 @@ class Costs(_Record):
     rows: Mapping[str, RowCost]
 
 
-class TransferMetrics(Top1Metrics):
+class TransferMetrics(NetworkMetrics):
     """The figures of one transfer."""
 
     transfer: str

@@ -30,6 +30,8 @@ from t2t.reporting.table import (
     table_tex,
 )
 
+# Further sets of images or labels, by their names in the metrics.
+_EXTRA_TITLES = {"real": "ImageNet-ReaL", "v2": "ImageNet-V2"}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -84,6 +86,7 @@ def render_page(report: Report) -> str:
         block_label=block_label,
         statement=scale_statement(report),
         configuration=_configuration,
+        extra_titles=_EXTRA_TITLES,
         inputs=_inputs(report),
         spread_note=SPREAD_NOTE,
         top1_interval=TOP1_INTERVAL,

@@ -28,19 +28,40 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Top1Metrics(_Record):
-    """What is known of every network that was scored: means over its seeds, in percent; the 95%
-    interval of top-1 and what it is over; millions of parameters."""
+class Top1(_Record):
+    """A mean over seeds, in percent, with its 95% interval and what that is over."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    scale: str
-    seeds: Count
     top1_pct: Percent
-    top1_std_pct: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     top1_low_pct: Percent
     top1_high_pct: Percent
     interval_over: Literal["seeds", "images"]
+
+
+class ExtraTop1(Top1):
+    """Top-1 on a further set, such as ImageNet-ReaL, of so many images."""
+
+    images: Count
+
+
+class Published(_Record):
+    """The file that a row's weights were published in, and what others have measured of it."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    file: str
+    sha256: str
+    expected_top1_pct: Percent | None
+
+
+class NetworkMetrics(Top1):
+    """What is known of every network that was scored: means over its seeds, in percent; millions
+    of parameters."""
+
+    scale: str
+    seeds: Count
+    top1_std_pct: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     top5_pct: Percent
     loss: Loss
     params_m: Size
@@ -54,8 +75,8 @@ class Top1Metrics(_Record):
         return Estimate(self.top1_pct, *ends, self.seeds, self.interval_over)
 
 
-class RowMetrics(Top1Metrics):
-    """The figures of one row; MACs in billions."""
+class RowMetrics(NetworkMetrics):
+    """The figures of one row; MACs in billions. `released` is null where it was trained here."""
 
     row: str
     top1_raw_pct: Percent
@@ -64,6 +85,8 @@ class RowMetrics(Top1Metrics):
     image_size: Count
     evaluations_sha256: str
     curves_sha256: str
+    extra_sets: Mapping[str, ExtraTop1]
+    released: Published | None = None
 
 
 class SeedResult(_Record):

@@ -128,6 +128,7 @@ def _write_row(results: Results, row: str, number: int, seeds: int, epochs: int)
         "image_size": 32,
         "num_classes": 10,
         "val_images": 360,
+        "extra_sets": {},
     }
     write_metrics(results, row, metrics)
 

@@ -126,6 +126,8 @@ def test_delta_without_common_seed_is_none():
         ("seeds", 4),
         ("seeds", True),
         ("image_size", 32.5),
+        ("extra_sets", {"real": {"top1_pct": 87.0}}),
+        ("released", {"file": "81.5_T2T_ViT_14.pth.tar"}),
         ("val_images", 0),
     ],
 )
