@@ -61,7 +61,7 @@ def transfer_columns() -> tuple[Column, ...]:
 
 def _paper(row: TransferRow) -> Cell:
     paper = row.info.paper
-    return Cell(f"{paper.top1_pct:.1f}", paper.top1_pct) if paper else Cell()
+    return Cell(f"{paper.top1_pct:.1f}", paper.top1_pct) if paper else Cell("not printed")
 
 
 def _gap(row: TransferRow) -> Cell:
