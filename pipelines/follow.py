@@ -22,9 +22,9 @@ def main() -> None:
 
 def _follow(root: Path, turn: Turn) -> None:
     # These bring mlflow and torch, half a gigabyte that a mirror which waits need not hold.
-    from pipelines.finished import finished_runs
     from pipelines.labels import row_labels
     from pipelines.params.reader import Params
+    from pipelines.stored_runs import stored_runs
     from t2t.tracking.delivery import public_uri
     from t2t.tracking.follow import follow
     from t2t.tracking.imports import Importer
@@ -37,7 +37,7 @@ def _follow(root: Path, turn: Turn) -> None:
         print(f"MLflow at {public_uri(uri)} has not got everything yet: {mirror.problem}")
         return
     # Of a run that ended with the bytes dvc.lock has, DVC does not repeat the evaluation.
-    Importer(mirror.root, uri, labels).complete(finished_runs(root), only_known=True)
+    Importer(mirror.root, uri, labels).complete(stored_runs(root), only_known=True)
 
 
 if __name__ == "__main__":

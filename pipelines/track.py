@@ -8,10 +8,10 @@ import os
 import sys
 
 from pipelines.environment import ROOT, project_environment
-from pipelines.finished import finished_runs
 from pipelines.labels import row_labels
 from pipelines.mirror import CHECKPOINTS
 from pipelines.params.reader import Params
+from pipelines.stored_runs import stored_runs
 from t2t.tracking.delivery import public_uri
 from t2t.tracking.imports import Importer
 from t2t.tracking.mirror import Mirror
@@ -28,7 +28,7 @@ def main() -> int:
     if not mirror.deliver():
         print(f"{public_uri(uri)} has not got everything: {mirror.problem}", file=sys.stderr)
         return 4
-    runs = list(finished_runs(ROOT))
+    runs = list(stored_runs(ROOT))
     imported = Importer(CHECKPOINTS, uri, labels).complete(runs)
     print(f"{public_uri(uri)} has {len(runs)} finished runs, {imported} of them new or completed")
     return 0

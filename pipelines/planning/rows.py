@@ -1,5 +1,7 @@
 """What the rows of a scale are: their networks, and how long each is trained."""
 
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -153,9 +155,17 @@ def _row(params: Params, scale: str, section: Section, name: str, data: DataSize
 
 def _cost(params: Params, section: str, name: str, arguments: Mapping[str, Any]) -> Complexity:
     try:
-        return complexity(_on_meta(arguments), arguments["image_size"])
+        return _complexity(json.dumps(arguments))
     except ConfigError as error:
         raise params.error(f"{section}.{name}.model", str(error)) from None
+
+
+@functools.cache
+def _complexity(arguments: str) -> Complexity:
+    """Of the network that `arguments`, as JSON, make; rows share theirs, and each pupil asks anew
+    for its teacher's."""
+    plain = json.loads(arguments)
+    return complexity(_on_meta(plain), plain["image_size"])
 
 
 def _teacher_macs(

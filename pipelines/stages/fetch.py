@@ -2,12 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.params.evaluation import Expected, Sha256, Weights
 from pipelines.params.reader import ImageSize, Params
-from pipelines.params.runs import run_folder
-from pipelines.params.training import CpuThreads, ModelScale, Phase, RowModel, resolve_recipe
+from pipelines.params.runs import run_folder, run_of
+from pipelines.params.training import Phase, resolve_recipe
 from pipelines.provenance import run_tags
 from pipelines.raw_roots import raw_roots
 from t2t.evaluation.released_run import obtain_weights, released_run
@@ -41,19 +42,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _config(params: Params, scale: str, row: str) -> RunConfig:
     """The run that the weights stand for. Of the recipe, evaluation asks the channel statistics."""
-    model = params.part(f"released.{row}.model", RowModel)
-    size = params.part(f"scales.{scale}.model", ModelScale)
     fine = params.part(f"released.{row}.phase", Phase) == "fine"
-    return RunConfig(
-        scale=scale,
-        row=row,
-        seed=0,
-        backbone=model.backbone,
-        variant=model.variant,
-        overrides=model.overrides,
-        width_factor=size.width_factor,
-        depth_factor=size.depth_factor,
-        cpu_threads=params.part(f"scales.{scale}.cpu_threads", CpuThreads),
-        recipe=resolve_recipe(params, scale),
+    return replace(
+        run_of(params, scale, f"released.{row}", 0, resolve_recipe(params, scale)),
         image_size=params.part(f"scales.{scale}.fine.image_size", ImageSize) if fine else None,
     )

@@ -26,7 +26,8 @@ def rank_correlation(similarity: ArrayLike, importance: ArrayLike) -> RankCorrel
 
     The interval is the percentile bootstrap's over heads, with 2,000 fixed resamples. It takes
     heads for independent draws, so it says how certain rho is for these trained networks, not for
-    networks trained anew.
+    networks trained anew. A resample whose one side is constant has no rho and is left out, as
+    happens where few heads matter; `scipy.stats.bootstrap` would give no interval then.
     """
     pairs = np.stack([np.asarray(similarity, float), np.asarray(importance, float)])
     count = pairs.shape[1]

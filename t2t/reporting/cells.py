@@ -9,6 +9,7 @@ from t2t.reporting.collect import ReportRow
 from t2t.reporting.compare import Estimate
 from t2t.reporting.infos import PaperFigures
 from t2t.reporting.records import RowMetrics
+from t2t.reporting.transfers import TransferRow
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -63,10 +64,8 @@ def _bracketed(estimate: Estimate, show: Callable[[float], str]) -> str:
     return f"[{show(estimate.low_pct)}, {show(estimate.high_pct)}]{over}"
 
 
-def interval_cell(estimate: Estimate | None) -> Cell:
-    """Top-1 with its interval; `not run` without it."""
-    if estimate is None:
-        return Cell("not run")
+def interval_cell(estimate: Estimate) -> Cell:
+    """Top-1 with its interval."""
     detail = _bracketed(estimate, "{:.2f}".format)
     return Cell(f"{estimate.mean_pct:.2f}", estimate.mean_pct, detail)
 
@@ -83,6 +82,10 @@ def gap_cell(ours: float | None, paper: float | None, decimals: int) -> Cell:
     if ours is None or paper is None:
         return Cell()
     return Cell(signed(ours - paper, decimals), ours - paper)
+
+
+def _top1_interval(row: ReportRow | TransferRow) -> Cell:
+    return interval_cell(row.result.metrics.top1) if row.result else Cell("not run")
 
 
 def _top1(row: ReportRow) -> Cell:
@@ -137,6 +140,7 @@ def _delta_gap(row: ReportRow) -> Cell:
 
 _TOP1, _DELTA, _PARAMS, _MACS = "Top-1, %", "Δ to baseline, points", "Parameters, M", "MACs, G"
 _GAP = "ours − paper"
+TOP1_COLUMN = Column("top1_pct", _TOP1, "ours", _top1_interval)
 _PAPER_TOP1 = Column(
     "paper_top1_pct", _TOP1, "paper", _papers(lambda p: p.top1_pct, "{:.1f}".format)
 )
@@ -176,7 +180,7 @@ def columns() -> tuple[Column, ...]:
 def paper_columns() -> tuple[Column, ...]:
     """The columns of the paper's tables: ours with its interval, the paper's, the difference."""
     return (
-        Column("top1_pct", _TOP1, "ours", lambda row: interval_cell(row.interval)),
+        TOP1_COLUMN,
         _PAPER_TOP1,
         _TOP1_GAP,
         *_DELTAS,

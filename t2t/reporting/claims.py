@@ -86,8 +86,9 @@ class Claim:
     @property
     def ours_cell(self) -> Cell:
         """What was measured."""
-        absolute = self.info.kind == "figure" and self.ours
-        return interval_cell(self.ours) if absolute else difference_cell(self.ours)
+        if self.info.kind == "figure" and self.ours:
+            return interval_cell(self.ours)
+        return difference_cell(self.ours)
 
     def _text(self, value: float) -> str:
         return f"{value:.1f}" if self.info.kind in ("figure", "remark") else signed(value, 1)
@@ -147,9 +148,9 @@ def _judged(
             f"claims.{claim_id}: stated_pct: needed, the paper has no figures for these rows"
         )
     missing = tuple(item.command for item in (row, baseline) if item and item.result is None)
-    if missing:
+    if missing or row.result is None:
         return Claim(claim_id, info, claimed, paper, None, Verdict.NOT_RUN, missing)
-    ours = report.difference(row, baseline) if baseline else row.interval
+    ours = report.difference(row, baseline) if baseline else row.result.metrics.top1
     if ours is None or ours.low_pct is None or ours.high_pct is None:
         return Claim(claim_id, info, claimed, paper, ours, Verdict.UNDECIDED)
     verdict = judge(info.kind, claimed, ours.low_pct, ours.high_pct)

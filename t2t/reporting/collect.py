@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from t2t.errors import ConfigError
-from t2t.reporting.compare import Estimate, mean_of, paired_delta
+from t2t.reporting.compare import Estimate, paired_delta
 from t2t.reporting.infos import ClaimInfo, RowInfo, ScaleInfo, TableInfo, TransferInfo
 from t2t.reporting.measurements import (
     Analysis,
@@ -37,22 +37,6 @@ class ReportRow:
         stage = "evaluate_derived" if self.info.ancestor else "evaluate"
         stage = "evaluate_released" if self.info.released else stage
         return f"dvc repro {stage}@{self.id}"
-
-    @property
-    def interval(self) -> Estimate | None:
-        """Top-1 in % with its interval: as evaluated, else over seeds; null where not run."""
-        if self.result is None:
-            return None
-        metrics = self.result.metrics
-        if metrics.top1_low_pct is None or metrics.top1_high_pct is None:
-            return mean_of([seed.top1_pct for seed in self.result.seeds])
-        return Estimate(
-            metrics.top1_pct,
-            metrics.top1_low_pct,
-            metrics.top1_high_pct,
-            metrics.seeds,
-            metrics.interval_over,
-        )
 
     def printed_delta_pct(self, baseline: str) -> float | None:
         """The difference that the paper prints for this row, if it is the one to `baseline`."""

@@ -1,21 +1,31 @@
-"""The difference between two rows, paired over the seeds they share, and a mean's interval."""
+"""Estimates with their intervals, and the difference of two rows paired over shared seeds."""
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scipy import stats
 
 CONFIDENCE = 0.95
+# What the brackets beside a figure are, by what they name (docs/decisions/011).
+TOP1_INTERVAL = (
+    f"{CONFIDENCE:.0%} interval: Student's t over seeds or, where images are named, a bootstrap "
+    "over those of the one seed (exact binomial where none is wrong)"
+)
+DELTA_INTERVAL = (
+    f"{CONFIDENCE:.0%} interval: over images, where there is one seed, Bonett and Price's; over "
+    "seeds and images, Student's t over seeds with the images' part added in quadrature; where "
+    "neither is named, Student's t over seeds alone"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean in % of top-1, or a difference in points, with its 95% interval.
 
-    The interval over seeds needs two of them. `over` says what was drawn from: seeds (Student's
-    t), images (bootstrap) or both.
+    The interval over seeds needs two of them. `over` says what varies in it: "seeds", "images" or
+    "seeds and images"; `TOP1_INTERVAL` and `DELTA_INTERVAL` say how each is made.
     """
 
     mean_pct: float
@@ -38,14 +48,11 @@ def paired_delta(ours: Mapping[int, float], baseline: Mapping[int, float]) -> Es
     Returns null where the two share no seed.
     """
     differences = [ours[seed] - baseline[seed] for seed in sorted(ours.keys() & baseline.keys())]
-    return mean_of(differences) if differences else None
-
-
-def mean_of(values: Sequence[float]) -> Estimate:
-    """The mean of `values`, one for each seed, with Student's t interval from two on."""
-    mean, count = statistics.fmean(values), len(values)
+    if not differences:
+        return None
+    mean, count = statistics.fmean(differences), len(differences)
     if count == 1:
         return Estimate(mean, None, None, 1)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    half = quantile * statistics.stdev(values) / math.sqrt(count)
+    half = quantile * statistics.stdev(differences) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, count)

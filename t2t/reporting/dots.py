@@ -17,11 +17,11 @@ def transfer_picture(report: Report) -> Picture | None:
         inch = 1 / figure.get_figheight()
         figure.subplots_adjust(left=0.34, right=0.985, top=1 - 0.3 * inch, bottom=0.5 * inch)
         for height, transfer in enumerate(reversed(shown)):
-            if (estimate := transfer.interval) is not None:
-                if estimate.low_pct is not None and estimate.high_pct is not None:
-                    ends = [estimate.low_pct, estimate.high_pct]
-                    axes.plot(ends, [height + 0.1] * 2, color=OURS, linewidth=2)
-                axes.plot([estimate.mean_pct], [height + 0.1], "o", color=OURS, markersize=6)
+            if transfer.result:
+                metrics = transfer.result.metrics
+                ends = [metrics.top1_low_pct, metrics.top1_high_pct]
+                axes.plot(ends, [height + 0.1] * 2, color=OURS, linewidth=2)
+                axes.plot([metrics.top1_pct], [height + 0.1], "o", color=OURS, markersize=6)
             if transfer.info.paper:
                 top1 = transfer.info.paper.top1_pct
                 axes.plot([top1], [height - 0.18], "D", color=PAPER, markersize=5)

@@ -44,17 +44,16 @@ def efficiency_picture(report: Report) -> Picture | None:
         axes = figure.subplots()
         figure.subplots_adjust(left=0.08, right=0.8, top=0.97, bottom=0.13)
         for (title, rows), (colour, marker, style) in zip(lines.items(), _STYLES, strict=False):
-            estimates = [(100 * r.info.train_fraction, e) for r in rows if (e := r.interval)]
-            for share, estimate in estimates:
-                if estimate.low_pct is not None and estimate.high_pct is not None:
-                    ends = [estimate.low_pct, estimate.high_pct]
-                    axes.plot([share, share], ends, color=colour, linewidth=1)
-            shares, tops = [s for s, _ in estimates], [e.mean_pct for _, e in estimates]
+            found = [(100 * r.info.train_fraction, r.result.metrics) for r in rows if r.result]
+            for share, metrics in found:
+                ends = [metrics.top1_low_pct, metrics.top1_high_pct]
+                axes.plot([share, share], ends, color=colour, linewidth=1)
+            shares, tops = [s for s, _ in found], [metrics.top1_pct for _, metrics in found]
             axes.plot(
                 shares, tops, marker=marker, linestyle=style, color=colour, markersize=6,
                 markeredgecolor=SURFACE, markeredgewidth=0.6,
             )  # fmt: skip
-            if estimates:
+            if found:
                 axes.annotate(
                     title, (shares[-1], tops[-1]), xytext=(10, 0), textcoords="offset points",
                     color=colour, va="center", annotation_clip=False,

@@ -22,10 +22,10 @@ class PaperFigures:
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
-    """The row `row` whose runs another row's need: their weights to go on from, or as teachers."""
+    """The row `row` whose runs another row's need, and their `role` as params.yaml names it."""
 
     row: str
-    role: Literal["weights", "teacher"]
+    role: str
 
 
 @dataclass(frozen=True, slots=True)

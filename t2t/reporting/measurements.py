@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from t2t.errors import DataError
 from t2t.reporting.records import (
     Count,
-    Loss,
+    NetworkMetrics,
     Percent,
     SeedResult,
     Size,
@@ -65,26 +65,14 @@ class Costs(_Record):
     rows: Mapping[str, RowCost]
 
 
-class TransferMetrics(_Record):
-    """The figures of one transfer: means over its seeds, in percent."""
+class TransferMetrics(NetworkMetrics):
+    """The figures of one transfer."""
 
     transfer: str
-    scale: str
     needs: str
     set: str
     recipe: str
-    seeds: Count
-    top1_pct: Percent
-    top1_std_pct: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    top1_low_pct: Percent | None
-    top1_high_pct: Percent | None
-    interval_over: str | None
-    top5_pct: Percent
     top1_raw_pct: Percent | None
-    loss: Loss
-    params_m: Size
-    num_classes: Count
-    val_images: Count
     train_images: Count
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from t2t.reporting.cells import column_groups, columns, signed
 from t2t.reporting.claims import RULE, by_source, claims_csv, judged, tally
 from t2t.reporting.collect import Report, ReportRow, block_label
+from t2t.reporting.compare import DELTA_INTERVAL, TOP1_INTERVAL
 from t2t.reporting.dots import transfer_picture
 from t2t.reporting.efficiency import efficiency_picture, efficiency_rows
 from t2t.reporting.figures import curve_pictures, delta_picture
@@ -29,6 +30,8 @@ from t2t.reporting.table import (
     table_tex,
 )
 
+# Further sets of images or labels, by their names in the metrics.
+_EXTRA_TITLES = {"real": "ImageNet-ReaL", "v2": "ImageNet-V2"}
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -83,8 +86,11 @@ def render_page(report: Report) -> str:
         block_label=block_label,
         statement=scale_statement(report),
         configuration=_configuration,
+        extra_titles=_EXTRA_TITLES,
         inputs=_inputs(report),
         spread_note=SPREAD_NOTE,
+        top1_interval=TOP1_INTERVAL,
+        delta_interval=DELTA_INTERVAL,
         rows_missing=missing_commands(report),
         curves=curve_pictures(report),
         costs=cost_pictures(report),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from t2t.reporting.cells import Cell, Column, column_groups, gap_cell, interval_cell, paper_columns
+from t2t.reporting.cells import TOP1_COLUMN, Cell, Column, column_groups, gap_cell, paper_columns
 from t2t.reporting.collect import Report, ReportRow
 from t2t.reporting.transfers import TransferRow
 
@@ -48,9 +48,9 @@ def table_views(report: Report) -> tuple[TableView, ...]:
 
 def transfer_columns() -> tuple[Column, ...]:
     """The columns of the table of transfers."""
-    top1 = "Top-1, %"
+    top1 = TOP1_COLUMN.group
     return (
-        Column("top1_pct", top1, "ours", lambda row: interval_cell(row.interval)),
+        TOP1_COLUMN,
         Column("paper_top1_pct", top1, "paper", _paper),
         Column("top1_gap_pct", top1, "ours − paper", _gap),
         Column("top5_pct", "Top-5, %", "ours", _top5),
@@ -61,7 +61,7 @@ def transfer_columns() -> tuple[Column, ...]:
 
 def _paper(row: TransferRow) -> Cell:
     paper = row.info.paper
-    return Cell(f"{paper.top1_pct:.1f}", paper.top1_pct) if paper else Cell()
+    return Cell(f"{paper.top1_pct:.1f}", paper.top1_pct) if paper else Cell("not printed")
 
 
 def _gap(row: TransferRow) -> Cell:

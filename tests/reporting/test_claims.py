@@ -122,11 +122,18 @@ def test_a_row_without_results_leaves_the_claim_not_run_and_says_how(claims):
     assert claims["remark"].verdict is Verdict.NOTHING_TO_RUN
 
 
-def test_one_seed_decides_nothing(tmp_path):
+def test_one_seed_without_a_measured_difference_decides_nothing_between_rows(tmp_path):
     results = write_results(tmp_path, table_7(), seeds=1)
     found = {claim.id: claim for claim in judged(results.collect(claims=CLAIMS))}
-    for name in ("module", "deep", "figure"):
+    for name in ("module", "deep"):
         assert found[name].verdict is OPEN and found[name].why == "one seed, no interval"
+
+
+def test_a_figure_of_one_seed_is_judged_over_images(tmp_path):
+    results = write_results(tmp_path, table_7(), seeds=1)
+    (found,) = judged(results.collect(claims={"figure": CLAIMS["figure"]}))
+    assert found.ours.over == "images"
+    assert found.verdict is judge("figure", 81.5, found.ours.low_pct, found.ours.high_pct) is NO
 
 
 def test_bad_claims_are_named(results):

@@ -113,6 +113,9 @@ def test_delta_without_common_seed_is_none():
         ("top1_pct", 12.5),
         ("top1_std_pct", 9.0),
         ("top1_std_pct", -0.1),
+        ("top1_low_pct", None),
+        ("top1_high_pct", 100.5),
+        ("interval_over", "runs"),
         ("top5_pct", 98.0),
         ("top1_raw_pct", -1.0),
         ("loss", float("inf")),
@@ -123,6 +126,8 @@ def test_delta_without_common_seed_is_none():
         ("seeds", 4),
         ("seeds", True),
         ("image_size", 32.5),
+        ("extra_sets", {"real": {"top1_pct": 87.0}}),
+        ("released", {"file": "81.5_T2T_ViT_14.pth.tar"}),
         ("val_images", 0),
     ],
 )
@@ -133,7 +138,9 @@ def test_damaged_metrics_name_file_and_key(results, key, value):
         results.collect()
 
 
-@pytest.mark.parametrize("key", ["row", "top1_pct", "top1_std_pct", "macs_g", "val_images"])
+@pytest.mark.parametrize(
+    "key", ["row", "top1_std_pct", "top1_low_pct", "interval_over", "val_images"]
+)
 def test_missing_key_is_named(results, key):
     path = results.metrics_dir / f"{ROW}.json"
     content = json.loads(path.read_text())

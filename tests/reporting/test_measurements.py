@@ -5,6 +5,7 @@ import re
 import pytest
 
 from t2t.errors import DataError
+from t2t.reporting.paper_tables import TRANSFERS, table_views
 from tests.reporting.synthetic_parts import (
     ALL_PARTS,
     ANALYSED,
@@ -38,6 +39,13 @@ def test_every_part_is_read(whole):
     assert tops[NOT_TRANSFERRED] is None and tops["cifar10_t2t_vit_14"] == 90.5
     analysis = report.analyses[ANALYSED]
     assert len(analysis.redundancy.networks) == 3 and len(analysis.pictures) == 5
+
+
+def test_the_table_of_transfers_says_where_the_paper_has_no_figure(whole):
+    (view,) = [v for v in table_views(whole.collect(**ALL_PARTS)) if v.number == TRANSFERS]
+    (column,) = [column for column in view.columns if column.key == "paper_top1_pct"]
+    shown = {name: [column.cell(row).text for row in rows] for name, rows in view.blocks}
+    assert shown == {"CIFAR-10": ["97.5", "97.1"], "Flowers-102": ["not printed"]}
 
 
 DAMAGE = {

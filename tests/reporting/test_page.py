@@ -118,6 +118,32 @@ def test_caption_names_rows_at_images_of_another_size(results):
     assert "Ours: 32 × 32 pixels; 48 × 48: T2T-ViT_c-14; 10 classes" in text
 
 
+def test_details_show_further_sets_and_what_others_measured_of_published_weights(results):
+    row = "t2t_vit_14"
+    metrics = json.loads((results.metrics_dir / f"{row}.json").read_text())
+    interval = {"top1_low_pct": 86.5, "top1_high_pct": 87.5, "interval_over": "images"}
+    metrics |= {
+        "extra_sets": {"real": {"top1_pct": 87.01, "images": 46_837, **interval}},
+        "released": {
+            "file": "81.5.pth.tar",
+            "sha256": "ab" * 32,
+            "expected_top1_pct": metrics["top1_pct"] - 0.25,
+        },
+    }
+    write_metrics(results, row, metrics)
+    text = Page(render_page(results.collect())).text
+    assert "ImageNet-ReaL87.01% [86.50, 87.50] over images, 46,837 images" in text
+    assert f"81.5.pth.tar as published, SHA-256 {'ab' * 32}" in text
+    assert f"{metrics['top1_pct'] - 0.25:.2f}% top-1 with it, +0.25 points here" in text
+
+
+def test_a_row_of_published_weights_that_is_not_run_is_fetched(results):
+    rows = table_7()
+    rows["vit_small"] = replace(rows["vit_small"], released=True)
+    text = Page(render_page(results.collect(rows))).text
+    assert "dvc repro evaluate_released@vit_small fetches and measures it." in text
+
+
 def test_removed_row_leaves_no_trace(results):
     rows = table_7()
     del rows["t2t_vit_c_14"]

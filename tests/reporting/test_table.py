@@ -84,6 +84,10 @@ def test_csv_reads_back(results):
     assert [line["row"] for line in lines] == list(table_7())
     assert float(lines[1]["top1_pct"]) == pytest.approx(report.rows[1].result.metrics.top1_pct)
     assert float(lines[1]["delta_low_pct"]) == pytest.approx(report.rows[1].delta.low_pct, abs=1e-6)
+    assert float(lines[1]["top1_low_pct"]) == pytest.approx(
+        report.rows[1].result.metrics.top1_low_pct, abs=1e-6
+    )
+    assert (lines[1]["top1_over"], lines[-1]["top1_over"]) == ("seeds", "")
     assert lines[1]["paper_delta_pct"] == "2.0"
     assert (lines[0]["delta_pct"], lines[0]["baseline"]) == ("", "")
     assert (lines[-1]["seeds"], lines[-1]["top1_pct"], lines[-1]["paper_macs_g"]) == (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.finished import finished_runs
+from pipelines.stored_runs import stored_runs
 from t2t.tracking.imports import Importer
 from t2t.tracking.mirror import Mirror
 from t2t.training.journal import Journal
@@ -63,7 +63,7 @@ def project(finished, tmp_path):
 
 
 def complete(root: Path, uri: str, **more) -> int:
-    return Importer(root / "data/checkpoints", uri, LABELS).complete(finished_runs(root), **more)
+    return Importer(root / "data/checkpoints", uri, LABELS).complete(stored_runs(root), **more)
 
 
 def test_an_empty_mlflow_gets_the_run_as_the_mirror_would_give_it(project, uri, finished):
@@ -153,7 +153,7 @@ def test_labels_follow_params(project, uri):
     complete(project, uri)
     root = project / "data/checkpoints"
     renamed = {"t2t_vit_14": {"title": "Another"}}
-    Importer(root, uri, renamed).complete(finished_runs(project))
+    Importer(root, uri, renamed).complete(stored_runs(project))
     assert only_run(uri)[1].data.tags["title"] == "Another"
 
 

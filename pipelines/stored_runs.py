@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.recorded import dvc_digests
-from t2t.tracking.imports import FinishedRun, Recorded
+from t2t.tracking.imports import Recorded, StoredRun
 
 # Figures of a row that hold for each of its seeds.
 _OF_THE_NETWORK = ("params_m", "params_trainable_m", "macs_g")
@@ -18,7 +18,7 @@ _OF_THE_NETWORK = ("params_m", "params_trainable_m", "macs_g")
 _REPORTS = {"runs": ("evaluations", "metrics"), "transfers": ("transfers", "transfers")}
 
 
-def finished_runs(root: Path) -> Iterator[FinishedRun]:
+def stored_runs(root: Path) -> Iterator[StoredRun]:
     """Every run of a row or a transfer in the project in `root`."""
     # The lock file takes seconds to read, and is asked for by few: once, at the first question.
     digests = functools.cache(lambda: dvc_digests(root / "dvc.lock"))
@@ -29,7 +29,7 @@ def finished_runs(root: Path) -> Iterator[FinishedRun]:
             reports = root / "reports" / config["scale"]
             seeds = reports / folders[0] / f"{row_folder.name}.csv"
             summary = reports / folders[1] / f"{row_folder.name}.json"
-            yield FinishedRun(
+            yield StoredRun(
                 folder=path.parent,
                 config=config,
                 figures=_figures(seeds, summary, config["digest"]),
