@@ -78,6 +78,7 @@ class _Children:
         self.free = list(range(slots))
         self.running: list[tuple[BaseProcess, int, multiprocessing.SimpleQueue[T2TError]]] = []
         self.problem: T2TError | None = None
+        self.told = False
 
     def run(self, stop: StopRequest) -> None:
         """Starts, watches and ends the children. Raises the first error."""
@@ -85,7 +86,7 @@ class _Children:
             while self.running or (self.waiting and not self.problem and not stop):
                 while self.waiting and self.free and not self.problem and not stop:
                     self._start(self.waiting.pop(0))
-                if stop or self.problem:
+                if (stop or self.problem) and not self.told:
                     self._terminate()
                 time.sleep(_POLL_S)
                 self._reap()
@@ -117,6 +118,8 @@ class _Children:
                 )
 
     def _terminate(self) -> None:
+        """Asks once: a second signal would break off the agent that waits for a job's ranks."""
+        self.told = True
         for process, _, _ in self.running:
             process.terminate()
 

@@ -9,8 +9,11 @@ import time
 import pytest
 
 from t2t.errors import DataError, EnvironmentProblem, Preempted
+from t2t.training.devices import Place
+from t2t.training.launch import GRACE_S, run_on
 from t2t.training.parallel import run_side_by_side, slots
 from t2t.training.run import train_run
+from t2t.training.stopping import stop_on_signal
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +35,23 @@ def wait(path, place):
     while not stopped:
         time.sleep(0.05)
     raise Preempted("saved")
+
+
+def save_late(folder):
+    """A rank that takes a while to save."""
+    path = folder / os.environ["RANK"]
+    with stop_on_signal() as stop:
+        path.write_text(str(os.getpid()))
+        while not stop:
+            time.sleep(0.05)
+    time.sleep(1)
+    path.with_suffix(".saved").touch()
+    raise Preempted("saved")
+
+
+def wait_in_several(folder, place):
+    folder.mkdir()
+    run_on(place.processes, functools.partial(save_late, folder), folder.name)
 
 
 def die(path, place):
@@ -56,22 +76,51 @@ def test_a_killed_job_is_told(tmp_path):
         run_side_by_side(jobs, 2)
 
 
-def test_being_stopped_stops_the_children(tmp_path):
-    jobs = [functools.partial(wait, tmp_path / name) for name in "ab"]
+def stop_once_there_are(paths):
+    """Has this process sent SIGTERM as soon as all of `paths` are written."""
 
-    def stop_soon():
-        if all((tmp_path / name).exists() for name in "ab"):
+    def look():
+        if all(path.exists() and path.read_text() for path in paths):
             signal.raise_signal(signal.SIGTERM)
         else:
             signal.setitimer(signal.ITIMER_REAL, 0.1)
 
-    signal.signal(signal.SIGALRM, lambda *_: stop_soon())
+    signal.signal(signal.SIGALRM, lambda *_: look())
     signal.setitimer(signal.ITIMER_REAL, 0.1)
-    with pytest.raises(Preempted):
-        run_side_by_side(jobs, 2)
-    for name in "ab":
+
+
+def assert_gone(paths):
+    for path in paths:
         with pytest.raises(ProcessLookupError):
-            os.kill(int((tmp_path / name).read_text()), 0)
+            os.kill(int(path.read_text()), 0)
+
+
+def test_being_stopped_stops_the_children(tmp_path):
+    paths = [tmp_path / name for name in "ab"]
+    stop_once_there_are(paths)
+    with pytest.raises(Preempted):
+        run_side_by_side([functools.partial(wait, path) for path in paths], 2)
+    assert_gone(paths)
+
+
+def test_being_stopped_waits_until_every_rank_of_every_job_has_saved(tmp_path, monkeypatch):
+    monkeypatch.setenv("T2T_PROCESSES", "2")
+    paths = [tmp_path / name / rank for name in "ab" for rank in "01"]
+    stop_once_there_are(paths)
+    with pytest.raises(Preempted):
+        run_side_by_side([functools.partial(wait_in_several, tmp_path / name) for name in "ab"], 4)
+    assert all(path.with_suffix(".saved").exists() for path in paths)
+    assert_gone(paths)
+
+
+def test_a_stopped_job_of_several_ranks_ends_well_before_its_grace(tmp_path):
+    paths = [tmp_path / "a" / rank for rank in "01"]
+    stop_once_there_are(paths)
+    began = time.monotonic()
+    with pytest.raises(Preempted):
+        wait_in_several(tmp_path / "a", Place(0, 2))
+    assert time.monotonic() - began < GRACE_S / 2
+    assert_gone(paths)
 
 
 def test_slots_can_be_told(monkeypatch):
