@@ -5,9 +5,11 @@ Each run is the same alone or beside others: it shares nothing with them but the
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from multiprocessing.process import BaseProcess
 
 import torch
@@ -59,11 +61,19 @@ def run_side_by_side(jobs: Sequence[Job], slots: int) -> None:
     processes = processes_of_each(len(jobs), slots)
     slots = max(1, slots // processes)
     if slots == 1 or len(jobs) == 1:
-        for job in jobs:
-            job(Place(0, processes))
+        _one_after_the_other(jobs, processes)
         return
     with stop_on_signal() as stop:
         _Children(jobs, slots if torch.cuda.is_available() else 2 * slots, processes).run(stop)
+
+
+def _one_after_the_other(jobs: Sequence[Job], processes: int) -> None:
+    # The agent of several processes listens for itself.
+    with stop_on_signal() if processes == 1 else nullcontext() as stop:
+        for job in jobs:
+            if stop:
+                raise Preempted(f"stopped by {stop.signal_name}; run again to go on")
+            job(Place(0, processes))
 
 
 class _Children:
@@ -113,9 +123,12 @@ class _Children:
             self.running.remove(entry)
             self.free.append(slot)
             if process.exitcode and self.problem is None:
-                self.problem = (
-                    answers.get() if not answers.empty() else _unexplained(process.exitcode)
-                )
+                if not answers.empty():
+                    self.problem = answers.get()
+                elif self.told and process.exitcode == -signal.SIGTERM:
+                    self.problem = Preempted("stopped before it had begun; run again to go on")
+                else:
+                    self.problem = _unexplained(process.exitcode)
 
     def _terminate(self) -> None:
         """Asks once: a second signal would break off the agent that waits for a job's ranks."""

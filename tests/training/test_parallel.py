@@ -9,7 +9,9 @@ import time
 import pytest
 
 from t2t.errors import DataError, EnvironmentProblem, Preempted
+from t2t.training import run as run_module
 from t2t.training.devices import Place
+from t2t.training.inputs import inputs_of
 from t2t.training.launch import GRACE_S, run_on
 from t2t.training.parallel import run_side_by_side, slots
 from t2t.training.run import train_run
@@ -35,6 +37,12 @@ def wait(path, place):
     while not stopped:
         time.sleep(0.05)
     raise Preempted("saved")
+
+
+def begin(path, place):
+    """Has not come to where being asked to stop is answered."""
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
 
 
 def save_late(folder):
@@ -101,6 +109,39 @@ def test_being_stopped_stops_the_children(tmp_path):
     with pytest.raises(Preempted):
         run_side_by_side([functools.partial(wait, path) for path in paths], 2)
     assert_gone(paths)
+
+
+def test_a_child_stopped_while_it_starts_is_no_error(tmp_path):
+    paths = [tmp_path / name for name in "ab"]
+    stop_once_there_are(paths)
+    with pytest.raises(Preempted, match="run again"):
+        run_side_by_side([functools.partial(begin, path) for path in paths], 2)
+    assert_gone(paths)
+
+
+def test_a_signal_while_a_run_starts_or_ends_is_answered(config, shards, tmp_path, monkeypatch):
+    def unheard(*_):
+        raise AssertionError("SIGTERM would have ended the process")
+
+    def signalled(*args):
+        signal.raise_signal(signal.SIGTERM)
+        return inputs_of(*args)
+
+    def run(place):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {}, place)
+
+    before = signal.signal(signal.SIGTERM, unheard)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "inputs_of", signalled)
+        with pytest.raises(Preempted, match="SIGTERM at step 1,"):
+            run_side_by_side([run, pytest.fail], 1)
+    run_side_by_side([run], 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "inputs_of", signalled)
+        with pytest.raises(Preempted, match="stopped by SIGTERM"):
+            run_side_by_side([run, pytest.fail], 1)
+    assert signal.getsignal(signal.SIGTERM) is unheard
+    signal.signal(signal.SIGTERM, before)
 
 
 def test_being_stopped_waits_until_every_rank_of_every_job_has_saved(tmp_path, monkeypatch):
