@@ -38,27 +38,27 @@ def slots(cpu_threads: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // cpu_threads)
 
 
-def processes_of_each(jobs: int, slots: int) -> int:
+def processes_of_each(jobs: int, slots: int, most: int) -> int:
     """How many processes, each with its GPU, train one of `jobs` runs together.
 
-    GPUs are shared out evenly. T2T_PROCESSES, where it is set, says otherwise, and is the only way
-    to have several on a CPU.
+    GPUs are shared out evenly, to `most` processes of a run: `most_ranks` of its batch.
+    T2T_PROCESSES, where it is set, says otherwise, and is the only way to have several on a CPU.
     """
     told = number_from("T2T_PROCESSES", 1)
     if told is not None:
         return told
-    return max(1, slots // jobs) if torch.cuda.is_available() else 1
+    return max(1, min(most, slots // jobs)) if torch.cuda.is_available() else 1
 
 
-def run_side_by_side(jobs: Sequence[Job], slots: int) -> None:
+def run_side_by_side(jobs: Sequence[Job], slots: int, most: int = 1) -> None:
     """Runs `jobs`, which pickle, at most `slots` at once; with one slot, in this process.
 
-    More GPUs than jobs train each job in several processes. Without a GPU twice as many jobs run,
-    sharing the cores, for else the last one would often run alone. Raises the first error of a job
-    after stopping the others, which save their state; Preempted where this process is asked to
-    stop.
+    More GPUs than jobs train each job in several processes, `most` of them at most. Without a GPU
+    twice as many jobs run, sharing the cores, for else the last one would often run alone. Raises
+    the first error of a job after stopping the others, which save their state; Preempted where
+    this process is asked to stop.
     """
-    processes = processes_of_each(len(jobs), slots)
+    processes = processes_of_each(len(jobs), slots, most)
     slots = max(1, slots // processes)
     if slots == 1 or len(jobs) == 1:
         _one_after_the_other(jobs, processes)

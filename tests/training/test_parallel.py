@@ -7,13 +7,16 @@ import signal
 import time
 
 import pytest
+import torch
 
+from t2t.data.mixing import parts
 from t2t.errors import DataError, EnvironmentProblem, Preempted
 from t2t.training import run as run_module
 from t2t.training.devices import Place
 from t2t.training.inputs import inputs_of
 from t2t.training.launch import GRACE_S, run_on
 from t2t.training.parallel import run_side_by_side, slots
+from t2t.training.passes import most_ranks
 from t2t.training.run import train_run
 from t2t.training.stopping import stop_on_signal
 
@@ -172,6 +175,16 @@ def test_slots_can_be_told(monkeypatch):
         slots(1)
     monkeypatch.delenv("T2T_SLOTS")
     assert slots(10_000) == 1
+
+
+def test_a_run_has_no_more_gpus_than_its_batch_can_be_shared_by(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("T2T_PROCESSES", raising=False)
+    given = []
+    for batch_size in (8, 9, 512):
+        run_side_by_side([given.append], 8, most_ranks(batch_size))
+        parts(batch_size, 64, given[-1].processes)
+    assert [place.processes for place in given] == [4, 4, 8]
 
 
 def test_side_by_side_equals_one_after_the_other(config, shards, tmp_path):
