@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from t2t.errors import EnvironmentProblem
 from t2t.training.ranks import Ranks
 from t2t.training.step import TrainingState
 
@@ -25,11 +26,20 @@ class Place:
     processes: int = 1
 
     def device(self) -> torch.device:
-        """This process's own device: a GPU where there are any."""
+        """This process's own device: a GPU where there are any.
+
+        Raises EnvironmentProblem where there are fewer than were asked for.
+        """
         if not torch.cuda.is_available():
             return torch.device("cpu")
         own = int(os.environ.get("LOCAL_RANK", "0")) if self.processes > 1 else 0
-        device = torch.device("cuda", self.slot * self.processes + own)
+        index, there = self.slot * self.processes + own, torch.cuda.device_count()
+        if index >= there:
+            raise EnvironmentProblem(
+                f"GPU {index} is asked for, but there are {there}: make T2T_PROCESSES "
+                f"({self.processes} of each run here) or T2T_SLOTS smaller"
+            )
+        device = torch.device("cuda", index)
         torch.cuda.set_device(device)
         return device
 

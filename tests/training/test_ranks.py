@@ -172,6 +172,15 @@ def test_the_error_of_one_process_is_the_run_s_own():
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.parametrize("place, index", [(Place(1, 1), 1), (Place(0, 4), 3), (Place(1, 2), 2)])
+def test_a_gpu_too_many_is_told(place, index, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "3" if place.processes == 4 else "0")
+    with pytest.raises(EnvironmentProblem, match=f"^GPU {index} .* there are 1: .*T2T_PROCESSES"):
+        place.device()
+
+
 def test_images_per_pass_must_be_a_number(steady, shards, tmp_path, monkeypatch):
     monkeypatch.setenv(IMAGES_PER_PASS, "many")
     with pytest.raises(EnvironmentProblem, match=f"{IMAGES_PER_PASS} must be a number"):
