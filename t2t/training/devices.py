@@ -69,18 +69,21 @@ def compiled(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def settle_buckets(
-    network: nn.Module, state: TrainingState, image_size: int, device: torch.device
+    network: nn.Module, state: TrainingState, shape: tuple[int, ...], device: torch.device
 ) -> None:
     """Makes a shared network add gradients in its final order from the first step on.
 
     DistributedDataParallel regroups gradients after its first backward pass, so that the first step
     after a resume would sum in another order than the same step of an undisturbed run. Two passes
     over black images are made and forgotten.
+
+    shape: (B, 3, H, W) of a step's first pass. A compiled network would be compiled again for
+        another number of images.
     """
     before = copy.deepcopy(state.model.state_dict())
     state.model.train()
     for _ in range(2):
-        images = torch.zeros(2, 3, image_size, image_size, device=device)
+        images = torch.zeros(shape, device=device)
         with state.precision.autocast():
             network(images).float().sum().backward()
         state.optimizer.zero_grad(set_to_none=True)
