@@ -26,7 +26,8 @@ Job = Callable[[Place], None]
 
 
 def slots(cpu_threads: int) -> int:
-    """How many runs fit side by side: one per GPU; without one, by cores.
+    """How many runs fit side by side: one per GPU; without one, by cores, which are then shared by
+    twice as many where more than one fits.
 
     T2T_SLOTS, where it is set, says otherwise: a scheduler that runs stages side by side sets 1.
     """
