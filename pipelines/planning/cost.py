@@ -63,13 +63,10 @@ def row_cost(
     *,
     with_memory: bool,
 ) -> RowCost:
-    """The cost of one row; `speed` is that of a run on one device of `fleet`.
-
-    Raises ConfigError for a batch too small for the devices that share it.
-    """
+    """The cost of one row; `speed` is that of a run on one device of `fleet`."""
     seconds = None if speed is None else row.run_s(speed.images_per_s)
     run_h = None if seconds is None else seconds / 3600
-    devices = fleet.devices_of_each(row.runs)
+    devices = fleet.devices_of_each(row.runs, row.most_devices)
     train, evaluate = map(stages.get, (row.train_stage, row.evaluate_stage))
     return RowCost(
         row=row,
@@ -77,7 +74,7 @@ def row_cost(
         evaluate=None if evaluate is None else evaluate.verdict,
         speed=speed,
         run_h=run_h,
-        elapsed_h=None if run_h is None else fleet.elapsed_h(row.runs, run_h),
+        elapsed_h=None if run_h is None else fleet.elapsed_h(row.runs, run_h, row.most_devices),
         device_h=None if run_h is None else fleet.device_h(row.runs, run_h),
         images_at_once=row.images_at_once(devices),
         memory=row.memory(devices, bfloat16=fleet.is_gpu) if with_memory else None,

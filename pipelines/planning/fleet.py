@@ -18,13 +18,14 @@ class Fleet:
     is_gpu: bool
     runs_on_each: int = 1
 
-    def devices_of_each(self, runs: int) -> int:
-        """How many devices train one of a row's `runs` together."""
-        return max(1, self.devices // runs) if self.is_gpu else 1
+    def devices_of_each(self, runs: int, most: int) -> int:
+        """How many devices, `most` at most, train one of a row's `runs` together."""
+        return max(1, min(most, self.devices // runs)) if self.is_gpu else 1
 
-    def elapsed_h(self, runs: int, run_h: float) -> float:
-        """Hours from the start to the end of a row whose runs take `run_h` on one device each."""
-        together = self.devices_of_each(runs)
+    def elapsed_h(self, runs: int, run_h: float, most: int) -> float:
+        """Hours from the start to the end of a row whose runs take `run_h` on one device each, and
+        can be shared by `most`."""
+        together = self.devices_of_each(runs, most)
         at_once = max(1, self.devices // together) * self.runs_on_each
         return math.ceil(runs / at_once) * run_h / together
 
@@ -43,6 +44,7 @@ def present_fleet(cpu_threads: int) -> Fleet:
     return Fleet(1, is_gpu=False, runs_on_each=found if found == 1 else 2 * found)
 
 
-def devices_here(runs: int, cpu_threads: int) -> int:
-    """How many devices train one of a row's runs on this computer, as journals saw it."""
-    return processes_of_each(runs, slots(cpu_threads))
+def devices_here(runs: int, cpu_threads: int, most: int) -> int:
+    """How many devices, `most` at most, train one of a row's runs on this computer, as journals
+    saw it."""
+    return processes_of_each(runs, slots(cpu_threads), most)

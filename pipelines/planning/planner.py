@@ -92,7 +92,7 @@ def _measured(root: Path, rows: Sequence[Row]) -> dict[str, Speed]:
     found = measured_speeds(
         root / "data" / "checkpoints", {row.name: row.recorded() for row in rows}
     )
-    together = {row.name: devices_here(row.runs, row.cpu_threads) for row in rows}
+    together = {row.name: devices_here(row.runs, row.cpu_threads, row.most_devices) for row in rows}
     return {row: Speed(speed / together[row], MEASURED) for row, speed in found.items()}
 
 

@@ -26,7 +26,7 @@ from t2t.errors import ConfigError
 from t2t.evaluation.complexity import Complexity, complexity
 from t2t.evaluation.memory import TrainingMemory, training_memory
 from t2t.training.config import network_of
-from t2t.training.passes import passes_of
+from t2t.training.passes import most_ranks, passes_of
 from t2t.training.ranks import Ranks
 from t2t.training.recipe import Recipe
 
@@ -101,6 +101,11 @@ class Row:
             return None
         validation = self.recipe.total_epochs * 2 * self.val_images / 3
         return (self.images + validation) / images_per_s
+
+    @property
+    def most_devices(self) -> int:
+        """How many devices can share one run's batch."""
+        return most_ranks(self.recipe.batch_size)
 
     def images_at_once(self, devices: int) -> int:
         """Images of a batch that one of a run's `devices` takes in one pass.

@@ -11,6 +11,7 @@ from pipelines.provenance import run_tags
 from t2t.files import write_text
 from t2t.training.curves import curves_csv
 from t2t.training.parallel import run_side_by_side, slots
+from t2t.training.passes import most_ranks
 from t2t.training.run import train_run
 
 
@@ -42,7 +43,8 @@ def main(argv: Sequence[str]) -> None:
         )
         for config in configs
     ]
-    run_side_by_side(jobs, slots(configs[0].cpu_threads))
+    first = configs[0]
+    run_side_by_side(jobs, slots(first.cpu_threads), most_ranks(first.recipe.batch_size))
     runs = {config.seed: run_folder(args.out, config.seed) for config in configs}
     args.curves.parent.mkdir(parents=True, exist_ok=True)
     write_text(args.curves, curves_csv(runs))

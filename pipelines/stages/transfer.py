@@ -15,6 +15,7 @@ from t2t.evaluation.row import evaluate_row, write_evaluation
 from t2t.files import write_text
 from t2t.training.curves import curves_csv
 from t2t.training.parallel import run_side_by_side, slots
+from t2t.training.passes import most_ranks
 from t2t.training.record import record_evaluation
 from t2t.training.run import train_run
 
@@ -37,7 +38,8 @@ def main(argv: Sequence[str]) -> None:
         functools.partial(train_run, config, args.shards, args.checkpoints, runs[config.seed], tags)
         for config in configs
     ]
-    run_side_by_side(jobs, slots(configs[0].cpu_threads))
+    first = configs[0]
+    run_side_by_side(jobs, slots(first.cpu_threads), most_ranks(first.recipe.batch_size))
     args.curves.parent.mkdir(parents=True, exist_ok=True)
     write_text(args.curves, curves_csv(runs))
     evaluation = evaluate_row(args.out, args.shards)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from t2t.errors import EnvironmentProblem
 from t2t.training.ranks import Ranks
 from t2t.training.step import TrainingState
 
@@ -25,11 +26,20 @@ class Place:
     processes: int = 1
 
     def device(self) -> torch.device:
-        """This process's own device: a GPU where there are any."""
+        """This process's own device: a GPU where there are any.
+
+        Raises EnvironmentProblem where there are fewer than were asked for.
+        """
         if not torch.cuda.is_available():
             return torch.device("cpu")
         own = int(os.environ.get("LOCAL_RANK", "0")) if self.processes > 1 else 0
-        device = torch.device("cuda", self.slot * self.processes + own)
+        index, there = self.slot * self.processes + own, torch.cuda.device_count()
+        if index >= there:
+            raise EnvironmentProblem(
+                f"GPU {index} is asked for, but there are {there}: make T2T_PROCESSES "
+                f"({self.processes} of each run here) or T2T_SLOTS smaller"
+            )
+        device = torch.device("cuda", index)
         torch.cuda.set_device(device)
         return device
 
@@ -59,18 +69,21 @@ def compiled(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def settle_buckets(
-    network: nn.Module, state: TrainingState, image_size: int, device: torch.device
+    network: nn.Module, state: TrainingState, shape: tuple[int, ...], device: torch.device
 ) -> None:
     """Makes a shared network add gradients in its final order from the first step on.
 
     DistributedDataParallel regroups gradients after its first backward pass, so that the first step
     after a resume would sum in another order than the same step of an undisturbed run. Two passes
     over black images are made and forgotten.
+
+    shape: (B, 3, H, W) of a step's first pass. A compiled network would be compiled again for
+        another number of images.
     """
     before = copy.deepcopy(state.model.state_dict())
     state.model.train()
     for _ in range(2):
-        images = torch.zeros(2, 3, image_size, image_size, device=device)
+        images = torch.zeros(shape, device=device)
         with state.precision.autocast():
             network(images).float().sum().backward()
         state.optimizer.zero_grad(set_to_none=True)

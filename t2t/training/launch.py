@@ -35,27 +35,21 @@ def run_on(processes: int, work: Callable[[], None], label: str) -> None:
     )
     try:
         with handlers_restored():  # the agent's own would outlive it
-            answers = elastic_launch(config, _worker)(work)
+            elastic_launch(config, _worker)(work)
     except SignalException as error:
         raise Preempted(
             f"{label}: stopped by {error.sigval.name}; all is saved, run it again to continue"
         ) from None
     except ChildFailedError as error:
         raise _first_error(error, label) from None
-    for answer in answers.values():
-        if answer is not None:
-            raise Preempted(answer)
 
 
 @record
-def _worker(work: Callable[[], None]) -> str | None:
-    """A process's whole life; that it was asked to stop is an answer, anything else an error."""
+def _worker(work: Callable[[], None]) -> None:
+    """A process's whole life. It says by an error, too, that it was asked to stop: one that
+    returned would wait for an agent that, shutting down, never lets it go."""
     leave_with_parent()
-    try:
-        work()
-    except Preempted as error:
-        return str(error)
-    return None
+    work()
 
 
 def _first_error(failed: ChildFailedError, label: str) -> T2TError:

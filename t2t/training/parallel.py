@@ -5,9 +5,11 @@ Each run is the same alone or beside others: it shares nothing with them but the
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from multiprocessing.process import BaseProcess
 
 import torch
@@ -24,7 +26,8 @@ Job = Callable[[Place], None]
 
 
 def slots(cpu_threads: int) -> int:
-    """How many runs fit side by side: one per GPU; without one, by cores.
+    """How many runs fit side by side: one per GPU; without one, by cores, which are then shared by
+    twice as many where more than one fits.
 
     T2T_SLOTS, where it is set, says otherwise: a scheduler that runs stages side by side sets 1.
     """
@@ -36,34 +39,42 @@ def slots(cpu_threads: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // cpu_threads)
 
 
-def processes_of_each(jobs: int, slots: int) -> int:
+def processes_of_each(jobs: int, slots: int, most: int) -> int:
     """How many processes, each with its GPU, train one of `jobs` runs together.
 
-    GPUs are shared out evenly. T2T_PROCESSES, where it is set, says otherwise, and is the only way
-    to have several on a CPU.
+    GPUs are shared out evenly, to `most` processes of a run: `most_ranks` of its batch.
+    T2T_PROCESSES, where it is set, says otherwise, and is the only way to have several on a CPU.
     """
     told = number_from("T2T_PROCESSES", 1)
     if told is not None:
         return told
-    return max(1, slots // jobs) if torch.cuda.is_available() else 1
+    return max(1, min(most, slots // jobs)) if torch.cuda.is_available() else 1
 
 
-def run_side_by_side(jobs: Sequence[Job], slots: int) -> None:
+def run_side_by_side(jobs: Sequence[Job], slots: int, most: int = 1) -> None:
     """Runs `jobs`, which pickle, at most `slots` at once; with one slot, in this process.
 
-    More GPUs than jobs train each job in several processes. Without a GPU twice as many jobs run,
-    sharing the cores, for else the last one would often run alone. Raises the first error of a job
-    after stopping the others, which save their state; Preempted where this process is asked to
-    stop.
+    More GPUs than jobs train each job in several processes, `most` of them at most. Without a GPU
+    twice as many jobs run, sharing the cores, for else the last one would often run alone. Raises
+    the first error of a job after stopping the others, which save their state; Preempted where
+    this process is asked to stop.
     """
-    processes = processes_of_each(len(jobs), slots)
+    processes = processes_of_each(len(jobs), slots, most)
     slots = max(1, slots // processes)
     if slots == 1 or len(jobs) == 1:
-        for job in jobs:
-            job(Place(0, processes))
+        _one_after_the_other(jobs, processes)
         return
     with stop_on_signal() as stop:
         _Children(jobs, slots if torch.cuda.is_available() else 2 * slots, processes).run(stop)
+
+
+def _one_after_the_other(jobs: Sequence[Job], processes: int) -> None:
+    # The agent of several processes listens for itself.
+    with stop_on_signal() if processes == 1 else nullcontext() as stop:
+        for job in jobs:
+            if stop:
+                raise Preempted(f"stopped by {stop.signal_name}; run again to go on")
+            job(Place(0, processes))
 
 
 class _Children:
@@ -78,6 +89,7 @@ class _Children:
         self.free = list(range(slots))
         self.running: list[tuple[BaseProcess, int, multiprocessing.SimpleQueue[T2TError]]] = []
         self.problem: T2TError | None = None
+        self.told = False
 
     def run(self, stop: StopRequest) -> None:
         """Starts, watches and ends the children. Raises the first error."""
@@ -85,7 +97,7 @@ class _Children:
             while self.running or (self.waiting and not self.problem and not stop):
                 while self.waiting and self.free and not self.problem and not stop:
                     self._start(self.waiting.pop(0))
-                if stop or self.problem:
+                if (stop or self.problem) and not self.told:
                     self._terminate()
                 time.sleep(_POLL_S)
                 self._reap()
@@ -112,11 +124,16 @@ class _Children:
             self.running.remove(entry)
             self.free.append(slot)
             if process.exitcode and self.problem is None:
-                self.problem = (
-                    answers.get() if not answers.empty() else _unexplained(process.exitcode)
-                )
+                if not answers.empty():
+                    self.problem = answers.get()
+                elif self.told and process.exitcode == -signal.SIGTERM:
+                    self.problem = Preempted("stopped before it had begun; run again to go on")
+                else:
+                    self.problem = _unexplained(process.exitcode)
 
     def _terminate(self) -> None:
+        """Asks once: a second signal would break off the agent that waits for a job's ranks."""
+        self.told = True
         for process, _, _ in self.running:
             process.terminate()
 

@@ -11,6 +11,11 @@ from t2t.training.ranks import Ranks
 IMAGES_PER_PASS = "T2T_IMAGES_PER_PASS"
 
 
+def most_ranks(batch_size: int) -> int:
+    """How many processes can share a batch by pairs of images, which may be mixed."""
+    return max(1, batch_size // 2)
+
+
 def passes_of(ranks: Ranks, batch_size: int, mix_group: int) -> list[NDArray[np.int64]]:
     """This process's positions in a batch, in as many portions as its device needs.
 

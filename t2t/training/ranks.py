@@ -16,6 +16,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from t2t.errors import Preempted
+
 # A process that waits longer than this for another one gives up. Compilation may take minutes.
 PATIENCE = datetime.timedelta(minutes=10)
 
@@ -87,15 +89,21 @@ class Poll:
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[Ranks]:
-    """The group that torchrun's environment variables describe, as long as the block runs."""
+    """The group that torchrun's environment variables describe, as long as the block runs.
+
+    After an error of this process's own the others may wait in a sum that it never joins, and
+    leaving the group in order would wait for them; the process ends, which ends them too.
+    """
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         yield ALONE
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
+    # On GPUs, too, flags travel between CPUs: reading one must not wait for the device.
+    flags = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))
     try:
-        # On GPUs, too, flags travel between CPUs: reading one must not wait for the device.
-        flags = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))
         yield Ranks(dist.get_rank(), dist.get_world_size(), flags)
-    finally:
+    except Preempted:
         dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()

@@ -18,6 +18,10 @@ class RecipeError(ConfigError):
         self.key = key
         self.problem = problem
 
+    def __reduce__(self):
+        # Pickle would make it anew from its message alone.
+        return type(self), (self.key, self.problem)
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -135,15 +135,17 @@ def _fit(
         Precision(device),
     )
     network = ranks.share(compiled(heads_apart(model), device), device)
+    passes = passes_of(ranks, recipe.batch_size, recipe.mix_group)
     if ranks.count > 1:
-        settle_buckets(network, state, resolved["image_size"], device)
+        size = resolved["image_size"]
+        settle_buckets(network, state, (len(passes[0]), 3, size, size), device)
     fit = Fit(
         state=state,
         network=network,
         objective=Objective(None if teacher is None else teacher.to(device)),
         recipe=recipe,
         inputs=inputs,
-        passes=passes_of(ranks, recipe.batch_size, recipe.mix_group),
+        passes=passes,
         seed=config.seed,
         digest=resolved["digest"],
         folder=folder,

@@ -30,7 +30,14 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Turns SIGTERM and SIGINT into a StopRequest inside the block (in the main thread only)."""
+    """Turns SIGTERM and SIGINT into a StopRequest inside the block (in the main thread only).
+
+    Inside another such block it is that one's, so that nothing asked for on the way is missed.
+    """
+    around = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(around, StopRequest):
+        yield around
+        return
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -11,12 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
 from t2t.errors import DataError, EnvironmentProblem
 from t2t.training.devices import Place
 from t2t.training.launch import run_on
 from t2t.training.passes import IMAGES_PER_PASS
+from t2t.training.ranks import joined
 from t2t.training.run import train_run
 from tests.runs import changed
 
@@ -170,6 +172,30 @@ def test_the_error_of_one_process_is_the_run_s_own():
     with pytest.raises(DataError, match=r"^train\.beton: damaged$"):
         run_on(2, fail_in_one, "row-seed0")
     assert time.monotonic() - began < 60
+
+
+def fail_while_the_other_waits():
+    dist.destroy_process_group = lambda: time.sleep(60)  # as NCCL may, for what is never joined
+    with joined(torch.device("cpu")) as ranks:
+        if ranks.rank == 1:
+            raise DataError("train.beton: damaged")
+        ranks.barrier()
+
+
+def test_an_error_waits_for_no_other_process():
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"^train\.beton: damaged$"):
+        run_on(2, fail_while_the_other_waits, "row-seed0")
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("place, index", [(Place(1, 1), 1), (Place(0, 4), 3), (Place(1, 2), 2)])
+def test_a_gpu_too_many_is_told(place, index, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "3" if place.processes == 4 else "0")
+    with pytest.raises(EnvironmentProblem, match=f"^GPU {index} .* there are 1: .*T2T_PROCESSES"):
+        place.device()
 
 
 def test_images_per_pass_must_be_a_number(steady, shards, tmp_path, monkeypatch):

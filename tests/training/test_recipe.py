@@ -1,6 +1,7 @@
 """Schedules against figures computed from the paper's training code."""
 
 import dataclasses
+import pickle
 
 import pytest
 
@@ -69,6 +70,12 @@ def test_out_of_range_names_the_key(key, value):
         dataclasses.replace(SHORT, **{key: value})
     assert caught.value.key == key
     assert str(value).split(",")[0].strip("(") in str(caught.value)
+
+
+def test_an_error_travels_between_processes():
+    error = RecipeError("lr", "must be greater than 0, got -1")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.key, copy.problem, str(copy)) == (error.key, error.problem, str(error))
 
 
 def test_every_knob_has_a_meaning_in_the_docstring():

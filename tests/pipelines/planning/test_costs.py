@@ -13,18 +13,19 @@ from tests.pipelines.planning.project import a_run, states
 
 @pytest.mark.parametrize("gpus", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("runs", [1, 3, 5])
-def test_runs_are_shared_out_as_training_does(gpus, runs, monkeypatch):
+@pytest.mark.parametrize("most", [3, 256])
+def test_runs_are_shared_out_as_training_does(gpus, runs, most, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.delenv("T2T_PROCESSES", raising=False)
     fleet = Fleet(gpus, is_gpu=True)
-    each = parallel.processes_of_each(runs, gpus)
-    assert fleet.devices_of_each(runs) == each
+    each = parallel.processes_of_each(runs, gpus, most)
+    assert fleet.devices_of_each(runs, most) == each
     free, ends = [0.0] * (gpus // each), []  # a queue, worked through by hand
     for _ in range(runs):
         start = min(free)
         free[free.index(start)] = start + 6 / each
         ends.append(start + 6 / each)
-    assert fleet.elapsed_h(runs, 6) == pytest.approx(max(ends))
+    assert fleet.elapsed_h(runs, 6, most) == pytest.approx(max(ends))
     assert fleet.device_h(runs, 6) == runs * 6
 
 
@@ -32,8 +33,8 @@ def test_a_computer_without_a_gpu_is_one_device(root, monkeypatch):
     monkeypatch.setenv("T2T_SLOTS", "2")  # then four runs share the cores
     fleet = planner.make_plan(root).fleet
     assert fleet == Fleet(1, is_gpu=False, runs_on_each=4)
-    assert (fleet.elapsed_h(3, 6), fleet.device_h(3, 6)) == (6, 6)
-    assert (fleet.elapsed_h(5, 6), fleet.device_h(4, 6)) == (12, 6)
+    assert (fleet.elapsed_h(3, 6, 24), fleet.device_h(3, 6)) == (6, 6)
+    assert (fleet.elapsed_h(5, 6, 24), fleet.device_h(4, 6)) == (12, 6)
 
 
 def test_hours_and_price_by_hand(root, monkeypatch):
