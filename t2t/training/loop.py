@@ -184,6 +184,10 @@ class Fit:
         average, raw = (
             self._score(model) for model in (self.state.average.module, self.state.model)
         )
+        # A step's loss says nothing of the weights that it leaves.
+        if not math.isfinite(raw.loss):
+            found = f"the validation loss is {raw.loss}"
+            raise self.losses.diverged(found, self.state.step, lr)
         metrics: dict[str, Any] = {
             "epoch": epoch,
             "lr": lr,

@@ -50,7 +50,8 @@ class LossLog:
                 continue
             self._skipped += 1
             if self._skipped > SKIPS_IN_A_ROW * self.state.precision.scaler.is_enabled():
-                raise self._diverged(loss, self.state.step - len(losses) + number, lr)
+                step = self.state.step - len(losses) + number
+                raise self.diverged(f"the loss is {loss}", step, lr)
 
     def mean(self) -> float:
         """Mean loss of the epoch so far."""
@@ -60,9 +61,8 @@ class LossLog:
         """Begins the next epoch's mean."""
         self.state.loss_sum, self.state.loss_steps = 0.0, 0
 
-    def _diverged(self, loss: float, step: int, lr: float) -> Diverged:
+    def diverged(self, what: str, step: int, lr: float) -> Diverged:
+        """The error that says `what` was found at `step` and which checkpoint is there still."""
         good = newest_checkpoint(self.folder)
         kept = f"the last good checkpoint is {good}" if good else "no checkpoint was saved before"
-        return Diverged(
-            f"{self.label}: the loss is {loss} at step {step}, learning rate {lr:.3g}; {kept}"
-        )
+        return Diverged(f"{self.label}: {what} at step {step}, learning rate {lr:.3g}; {kept}")

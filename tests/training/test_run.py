@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -295,3 +296,24 @@ def test_random_kills_change_nothing(config, shards, tmp_path, undisturbed, all_
     assert sum(death == ["SIGKILL", "-9"] for death in deaths) >= 5, deaths
     assert sum(death == ["SIGTERM", "75"] for death in deaths) >= 3, deaths
     assert contents(tmp_path / "out") == undisturbed(changed(config, epochs=2 * kills))
+
+
+def test_weights_that_the_last_step_of_an_epoch_ruins_are_not_saved(
+    config, shards, tmp_path, monkeypatch
+):
+    real = loop_module.train_step
+
+    def ruining(state, *args, **kwargs):
+        loss = real(state, *args, **kwargs)
+        if state.step == 12:
+            with torch.no_grad():
+                state.model.head.weight.fill_(math.nan)
+        return loss
+
+    monkeypatch.setattr(loop_module, "train_step", ruining)
+    with pytest.raises(Diverged, match="validation loss is nan at step 12, .*step_000000006"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    (saved,) = tmp_path.glob("work/*/step_*.pt")
+    assert saved.name.startswith("step_000000006")
+    (journal,) = tmp_path.glob(f"work/*/{JOURNAL}")
+    assert [event["step"] for event in read_journal(journal)] == [6]
