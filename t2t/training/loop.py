@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from t2t.data.loader import Batch
-from t2t.errors import CheckpointError, EnvironmentProblem, Preempted
+from t2t.errors import CheckpointError, ConfigError, EnvironmentProblem, Preempted
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
 from t2t.training.devices import device_name
 from t2t.training.inputs import Inputs
@@ -41,6 +41,8 @@ class Fit:
     `network` is the model's forward pass, compiled or shared as the devices ask. `passes` are this
     process's positions in a batch, in the portions that the device takes at once. `label` names
     the run in messages and on the progress bar.
+
+    Raises ConfigError where there are fewer training images than a batch holds.
     """
 
     state: TrainingState
@@ -63,6 +65,12 @@ class Fit:
         self.poll = Poll(self.ranks)
         self.top1_pct = math.nan
         self.steps_per_epoch = self.inputs.train.num_batches
+        if self.steps_per_epoch == 0:
+            raise ConfigError(
+                f"batch_size {self.recipe.batch_size}: {self.label} has only "
+                f"{self.inputs.train.num_samples} training images; make it smaller, or raise "
+                "train_fraction"
+            )
 
     def resume(self) -> None:
         """Continues from the newest sound checkpoint, where there is one."""

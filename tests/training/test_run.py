@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from t2t.errors import CheckpointError, Diverged, EnvironmentProblem, Preempted
+from t2t.errors import CheckpointError, ConfigError, Diverged, EnvironmentProblem, Preempted
 from t2t.training import loop as loop_module
 from t2t.training.journal import read_journal
 from t2t.training.record import JOURNAL
@@ -317,3 +317,11 @@ def test_weights_that_the_last_step_of_an_epoch_ruins_are_not_saved(
     assert saved.name.startswith("step_000000006")
     (journal,) = tmp_path.glob(f"work/*/{JOURNAL}")
     assert [event["step"] for event in read_journal(journal)] == [6]
+
+
+def test_fewer_images_than_a_batch_are_refused(config, shards, tmp_path):
+    small = changed(config, train_fraction=0.5, batch_size=64)
+    with pytest.raises(
+        ConfigError, match=r"batch_size 64: .* 51 training images; .*train_fraction"
+    ):
+        train_run(small, shards, tmp_path / "work", tmp_path / "out", {})
