@@ -12,8 +12,8 @@ from t2t.data.beton import REMEDY
 from t2t.data.crops import CropPolicy, ShiftPolicy
 from t2t.data.loader import ShardLoader
 from t2t.data.mixing import MixPolicy
-from t2t.data.randaugment import RandAugmentPolicy, fill_colour, parse_policy
-from t2t.data.shard_manifest import ShardManifest
+from t2t.data.randaugment import fill_colour, parse_policy
+from t2t.data.shard_manifest import ShardManifest, load_manifest
 from t2t.errors import DataError
 from t2t.training.config import TRAIN_SHARD, VAL_SHARD, RunConfig
 from t2t.training.recipe import Recipe
@@ -37,6 +37,8 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
     """
     recipe = config.recipe
     augment = None if recipe.rand_augment == "none" else parse_policy(recipe.rand_augment)
+    mean, std = _statistics(recipe, load_manifest(shards / TRAIN_SHARD))
+    fill = fill_colour(mean)
     train = ShardLoader(
         shards / TRAIN_SHARD,
         batch_size=recipe.batch_size,
@@ -48,11 +50,25 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
         image_size=config.image_size,
         fraction=recipe.train_fraction,
         augment=augment if device.type == "cpu" else None,
+        fill=fill,
         workers=_workers(device),
     )
     val = validation_loader(shards, config.val_shard, _workers(device))
     _check_match(train, val)
-    return Inputs(train, val, _preparation(recipe, augment, train.manifest))
+    preparation = Preparation(
+        rand_augment=augment,
+        fill=fill,
+        mix=_mix(recipe),
+        erasing=ErasePolicy(
+            prob=recipe.erase_prob, area=recipe.erase_area, min_aspect=recipe.erase_min_aspect
+        ),
+        label_smoothing=recipe.label_smoothing,
+        num_classes=len(train.classes),
+        batch_size=recipe.batch_size,
+        mean=mean,
+        std=std,
+    )
+    return Inputs(train, val, preparation)
 
 
 def validation_loader(shards: Path, name: str = VAL_SHARD, workers: int = 2) -> ShardLoader:
@@ -115,28 +131,13 @@ def _statistics(
     return IMAGENET_MEAN, IMAGENET_STD
 
 
-def _preparation(
-    recipe: Recipe, augment: RandAugmentPolicy | None, manifest: ShardManifest
-) -> Preparation:
-    mean, std = _statistics(recipe, manifest)
-    return Preparation(
-        rand_augment=augment,
-        fill=fill_colour(mean),
-        mix=MixPolicy(
-            mixup_alpha=recipe.mixup_alpha,
-            cutmix_alpha=recipe.cutmix_alpha,
-            switch_prob=recipe.mix_switch_prob,
-            prob=recipe.mix_prob,
-            group_size=recipe.mix_group,
-        ),
-        erasing=ErasePolicy(
-            prob=recipe.erase_prob, area=recipe.erase_area, min_aspect=recipe.erase_min_aspect
-        ),
-        label_smoothing=recipe.label_smoothing,
-        num_classes=len(manifest.classes),
-        batch_size=recipe.batch_size,
-        mean=mean,
-        std=std,
+def _mix(recipe: Recipe) -> MixPolicy:
+    return MixPolicy(
+        mixup_alpha=recipe.mixup_alpha,
+        cutmix_alpha=recipe.cutmix_alpha,
+        switch_prob=recipe.mix_switch_prob,
+        prob=recipe.mix_prob,
+        group_size=recipe.mix_group,
     )
 
 
