@@ -21,14 +21,14 @@ from t2t.training.objective import Objective
 
 @dataclass
 class Precision:
-    """Arithmetic of the forward pass: bfloat16 where the GPU has it, else scaled float16; a CPU
-    computes in float32 (bfloat16 is slower there)."""
+    """Arithmetic of the forward pass: bfloat16 where the GPU itself has it, else scaled float16; a
+    CPU computes in float32 (bfloat16 is slower there)."""
 
     device: torch.device
 
     def __post_init__(self):
         cuda = self.device.type == "cuda"
-        bfloat16 = cuda and torch.cuda.is_bf16_supported()
+        bfloat16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
         self._enabled = cuda
         self._dtype = torch.bfloat16 if bfloat16 else torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=cuda and not bfloat16)
