@@ -63,11 +63,12 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from what `state_dict` gave."""
+        """Continues from what `state_dict` gave, on a device of whatever precision."""
         self.model.load_state_dict(state["model"])
         self.average.module.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.precision.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where nothing was scaled
+            self.precision.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.loss_sum, self.loss_steps = state["loss_sum"], state["loss_steps"]
 
