@@ -15,6 +15,7 @@ from t2t.data.loader import Batch
 from t2t.data.mixing import MixPolicy, mix_images, plan_mix, soft_targets
 from t2t.data.randaugment import Fill, RandAugmentPolicy, draw_ops
 from t2t.data.randaugment_batched import augment_batch
+from t2t.data.transfer import to_device
 from t2t.training.ema import AveragedModel
 from t2t.training.objective import Objective
 
@@ -115,8 +116,7 @@ class Preparation:
         step: counted from the epoch's first. A part of the whole batch will do, if it holds both
         images of each pair that is mixed; ConfigError otherwise.
         """
-        images = batch.images.to(device, non_blocking=True)
-        labels = batch.labels.to(device, non_blocking=True)
+        images, labels = to_device(batch.images, device), to_device(batch.labels, device)
         where = {"seed": seed, "epoch": epoch, "indices": batch.indices.numpy()}
         size = {"height_px": images.shape[-2], "width_px": images.shape[-1]}
         if self.rand_augment is not None and device.type != "cpu":
