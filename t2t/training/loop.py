@@ -229,6 +229,7 @@ class Fit:
 
     def _score(self, model: nn.Module) -> Score:
         preparation = self.inputs.preparation
+        self.ranks.agree_on_buffers(model)
         return validate(
             model,
             self.inputs.val,
