@@ -21,7 +21,7 @@ from t2t.training.journal import Journal, read_journal
 from t2t.training.losses import LossLog
 from t2t.training.objective import Objective
 from t2t.training.optim import set_learning_rates
-from t2t.training.passes import IMAGES_PER_PASS
+from t2t.training.passes import IMAGES_PER_PASS, most_at_once
 from t2t.training.ranks import Poll, Ranks
 from t2t.training.recipe import Recipe, learning_rate
 from t2t.training.record import JOURNAL
@@ -156,7 +156,8 @@ class Fit:
                 processes=self.ranks.count,
             )
         except torch.OutOfMemoryError:
-            raise self._too_large() from None
+            most = max(len(positions) for positions in self.passes)
+            raise self._too_large(most) from None
         self.losses.add(loss)
 
     def _portions(self, batch: Batch) -> list[Batch]:
@@ -167,8 +168,7 @@ class Fit:
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def _too_large(self) -> EnvironmentProblem:
-        most = max(len(positions) for positions in self.passes)
+    def _too_large(self, most: int) -> EnvironmentProblem:
         return EnvironmentProblem(
             f"{self.label}: {self.device} has too little memory for {most} images at once; with "
             f"{IMAGES_PER_PASS}={max(2, most // 2)} in the environment it takes as many, and a "
@@ -230,14 +230,18 @@ class Fit:
     def _score(self, model: nn.Module) -> Score:
         preparation = self.inputs.preparation
         self.ranks.agree_on_buffers(model)
-        return validate(
-            model,
-            self.inputs.val,
-            self.device,
-            preparation.mean,
-            preparation.std,
-            self.ranks,
-        )
+        try:
+            return validate(
+                model,
+                self.inputs.val,
+                self.device,
+                preparation.mean,
+                preparation.std,
+                self.ranks,
+            )
+        except torch.OutOfMemoryError:
+            most = most_at_once(self.inputs.val.batch_size // self.ranks.count)
+            raise self._too_large(most) from None
 
     def _save(self) -> None:
         """Every process waits for the first, whose state is everyone's."""

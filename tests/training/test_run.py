@@ -325,3 +325,12 @@ def test_fewer_images_than_a_batch_are_refused(config, shards, tmp_path):
         ConfigError, match=r"batch_size 64: .* 51 training images; .*train_fraction"
     ):
         train_run(small, shards, tmp_path / "work", tmp_path / "out", {})
+
+
+def test_too_little_memory_for_validation_names_a_number_too(config, shards, tmp_path, monkeypatch):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop_module, "validate", too_large)
+    with pytest.raises(EnvironmentProblem, match="memory for 256 images .*T2T_IMAGES_PER_PASS=128"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
