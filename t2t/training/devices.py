@@ -25,12 +25,17 @@ class Place:
     processes: int = 1
 
     def device(self) -> torch.device:
-        """This process's own device: a GPU where there are any."""
+        """This process's own device: a GPU where there are any.
+
+        Convolutions in float32 are computed so from then on: torch's default on GPUs, TF32, keeps
+        10 bits of what autocast is kept away from for the sake of its precision.
+        """
         if not torch.cuda.is_available():
             return torch.device("cpu")
         own = int(os.environ.get("LOCAL_RANK", "0")) if self.processes > 1 else 0
         device = torch.device("cuda", self.slot * self.processes + own)
         torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False
         return device
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from t2t.training.devices import FIRST_PLACE
 from t2t.training.ema import AveragedModel
 from t2t.training.step import Precision, TrainingState
 
@@ -33,3 +34,12 @@ def test_a_run_goes_on_in_another_precision(saved, resumed, scale):
     new = state(resumed, 8.0)
     new.load_state_dict(state(saved, 4.0).state_dict())
     assert new.precision.scaler.get_scale() == scale
+
+
+def test_float32_on_a_gpu_is_float32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    FIRST_PLACE.device()
+    assert not torch.backends.cudnn.allow_tf32
