@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from t2t.errors import CheckpointError, ConfigError, Diverged, EnvironmentProblem, Preempted
@@ -334,3 +335,10 @@ def test_too_little_memory_for_validation_names_a_number_too(config, shards, tmp
     monkeypatch.setattr(loop_module, "validate", too_large)
     with pytest.raises(EnvironmentProblem, match="memory for 256 images .*T2T_IMAGES_PER_PASS=128"):
         train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+
+
+def test_weights_say_for_which_image_size_they_are(undisturbed, config, tmp_path):
+    for name in ("ema.safetensors", "raw.safetensors"):
+        (tmp_path / name).write_bytes(undisturbed(config)[name])
+        with safe_open(tmp_path / name, framework="pt") as stream:
+            assert stream.metadata() == {"image_size": "32x32"}
