@@ -33,7 +33,8 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
     """The training and validation shards of `config`, and what is done to a training batch.
 
     RandAugment is Pillow's, image by image in the loader, on a CPU, and the batch's on a GPU.
-    Raises DataError for shards that are damaged, or not the two splits of one set.
+    Raises DataError for shards that are damaged, not the two splits of one set, or not of the same
+    image size.
     """
     recipe = config.recipe
     augment = None if recipe.rand_augment == "none" else parse_policy(recipe.rand_augment)
@@ -86,7 +87,8 @@ def validation_loader(shards: Path, name: str = VAL_SHARD, workers: int = 2) -> 
 
 
 def _check_match(train: ShardLoader, val: ShardLoader) -> None:
-    """Raises DataError for shards that are not the two splits of one set.
+    """Raises DataError for shards that are not the two splits of one set, or whose images are not
+    of one size when the network sees them.
 
     Labels are positions in a shard's own list of classes: in two orders, accuracy would be chance.
     """
@@ -96,6 +98,11 @@ def _check_match(train: ShardLoader, val: ShardLoader) -> None:
                 f"{loader.path}: holds the split {loader.manifest.split!r}, expected {split!r}; "
                 f"{REMEDY}"
             )
+    if train.image_size != val.image_size:
+        raise DataError(
+            f"{val.path}: holds images of {val.image_size} pixels a side, the network is trained "
+            f"on {train.image_size}; {REMEDY}"
+        )
     for what in ("classes", "source_fingerprint"):
         ours, theirs = getattr(train.manifest, what), getattr(val.manifest, what)
         if ours != theirs:
