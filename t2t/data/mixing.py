@@ -86,7 +86,10 @@ def draw_mix(
 
 
 def cutmix_at(lam: float, centre_y: int, centre_x: int, height_px: int, width_px: int) -> MixDraw:
-    """The CutMix draw for a box of area share 1 - lam about a centre, clipped to the image."""
+    """The CutMix draw for a box of area share 1 - lam about a centre, clipped to the image.
+
+    Of an odd side the lower right gets the pixel more, as in timm.
+    """
     side = math.sqrt(1 - lam)
     box_height, box_width = int(height_px * side), int(width_px * side)
     top, bottom = max(centre_y - box_height // 2, 0), centre_y + (box_height + 1) // 2

@@ -1,4 +1,4 @@
-"""Small arrays on their way to a GPU, without making the host wait for it."""
+"""Arrays on their way to a GPU, without making the host wait for it."""
 
 from typing import Any
 

@@ -21,6 +21,7 @@ from t2t.evaluation.predictions import Predictions, write_predictions
 from t2t.files import sealed, sha256_text, write_json, write_text
 from t2t.training.config import network_of
 from t2t.training.curves import curves_csv
+from t2t.training.devices import FIRST_PLACE
 from t2t.training.finished import finished_runs
 from t2t.training.inputs import validation_loader
 from t2t.training.validate import Score, validate
@@ -114,7 +115,7 @@ def evaluate_row(runs: Path, shards: Path, extra_sets: Path | None = None) -> Ro
     configs = [run.config for run in finished]
     loader = validation_loader(shards, configs[0]["val_shard"])
     further = open_extra_sets(extra_sets, configs[0]["val_shard"], loader.classes)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = FIRST_PLACE.device()
     ema, raw, predictions, answers = [], [], [], []
     for folder, config in finished:
         if config["shards"]["val"] != loader.manifest.sha256:

@@ -29,7 +29,7 @@ def teacher_of(
     """The teacher of a run whose config.json is `resolved`, for images of its size; or None.
 
     Raises ConfigError where there would be two, or torchvision has no such model, or the run's
-    classes are not ImageNet's.
+    classes or channel statistics are not ImageNet's.
     """
     named = torchvision_name != "none"
     if parent is not None and parent.role == "teacher":
@@ -49,6 +49,12 @@ def teacher_of(
 
     if torchvision_name not in list_models():
         raise ConfigError(f"teacher {torchvision_name!r}: torchvision has no such model")
+    normalization = resolved["recipe"]["normalization"]
+    if normalization != "imagenet":
+        raise ConfigError(
+            f"teacher {torchvision_name} has learnt from images by ImageNet's channel statistics: "
+            f"normalization must be imagenet, not {normalization}"
+        )
     return _silent(get_model(torchvision_name, weights="DEFAULT"))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from t2t.errors import CheckpointError
-from t2t.files import commit, sha256_file
+from t2t.files import commit, partial_path, sha256_file
 
 KEPT = 2
 _NAME = re.compile(r"^step_(\d{9})-([0-9a-f]{64})\.pt$")
@@ -28,7 +28,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save(state, buffer)
     content = buffer.getbuffer()
     path = folder / f"step_{step:09d}-{hashlib.sha256(content).hexdigest()}.pt"
-    partial = folder / f"step_{step:09d}.partial"
+    partial = _partial(folder)
     try:
         partial.write_bytes(content)
         commit(partial, path)
@@ -67,8 +67,12 @@ def delete_checkpoints(folder: Path) -> None:
     """Removes every checkpoint and what an interrupted save has left."""
     for _, path in _stored(folder):
         path.unlink(missing_ok=True)
-    for path in folder.glob("step_*.partial"):
-        path.unlink(missing_ok=True)
+    _partial(folder).unlink(missing_ok=True)
+
+
+def _partial(folder: Path) -> Path:
+    """Where each checkpoint is built, so that there is never more than one unfinished."""
+    return partial_path(folder / "step")
 
 
 def _stored(folder: Path) -> list[tuple[int, Path]]:

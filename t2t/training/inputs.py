@@ -12,8 +12,8 @@ from t2t.data.beton import REMEDY
 from t2t.data.crops import CropPolicy, ShiftPolicy
 from t2t.data.loader import ShardLoader
 from t2t.data.mixing import MixPolicy
-from t2t.data.randaugment import RandAugmentPolicy, fill_colour, parse_policy
-from t2t.data.shard_manifest import ShardManifest
+from t2t.data.randaugment import fill_colour, parse_policy
+from t2t.data.shard_manifest import ShardManifest, load_manifest
 from t2t.errors import DataError
 from t2t.training.config import TRAIN_SHARD, VAL_SHARD, RunConfig
 from t2t.training.recipe import Recipe
@@ -33,10 +33,13 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
     """The training and validation shards of `config`, and what is done to a training batch.
 
     RandAugment is Pillow's, image by image in the loader, on a CPU, and the batch's on a GPU.
-    Raises DataError for shards that are damaged, or not the two splits of one set.
+    Raises DataError for shards that are damaged, not the two splits of one set, or not of the same
+    image size.
     """
     recipe = config.recipe
     augment = None if recipe.rand_augment == "none" else parse_policy(recipe.rand_augment)
+    mean, std = _statistics(recipe, load_manifest(shards / TRAIN_SHARD))
+    fill = fill_colour(mean)
     train = ShardLoader(
         shards / TRAIN_SHARD,
         batch_size=recipe.batch_size,
@@ -48,11 +51,25 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
         image_size=config.image_size,
         fraction=recipe.train_fraction,
         augment=augment if device.type == "cpu" else None,
+        fill=fill,
         workers=_workers(device),
     )
     val = validation_loader(shards, config.val_shard, _workers(device))
     _check_match(train, val)
-    return Inputs(train, val, _preparation(recipe, augment, train.manifest))
+    preparation = Preparation(
+        rand_augment=augment,
+        fill=fill,
+        mix=_mix(recipe),
+        erasing=ErasePolicy(
+            prob=recipe.erase_prob, area=recipe.erase_area, min_aspect=recipe.erase_min_aspect
+        ),
+        label_smoothing=recipe.label_smoothing,
+        num_classes=len(train.classes),
+        batch_size=recipe.batch_size,
+        mean=mean,
+        std=std,
+    )
+    return Inputs(train, val, preparation)
 
 
 def validation_loader(shards: Path, name: str = VAL_SHARD, workers: int = 2) -> ShardLoader:
@@ -70,7 +87,8 @@ def validation_loader(shards: Path, name: str = VAL_SHARD, workers: int = 2) -> 
 
 
 def _check_match(train: ShardLoader, val: ShardLoader) -> None:
-    """Raises DataError for shards that are not the two splits of one set.
+    """Raises DataError for shards that are not the two splits of one set, or whose images are not
+    of one size when the network sees them.
 
     Labels are positions in a shard's own list of classes: in two orders, accuracy would be chance.
     """
@@ -80,6 +98,11 @@ def _check_match(train: ShardLoader, val: ShardLoader) -> None:
                 f"{loader.path}: holds the split {loader.manifest.split!r}, expected {split!r}; "
                 f"{REMEDY}"
             )
+    if train.image_size != val.image_size:
+        raise DataError(
+            f"{val.path}: holds images of {val.image_size} pixels a side, the network is trained "
+            f"on {train.image_size}; {REMEDY}"
+        )
     for what in ("classes", "source_fingerprint"):
         ours, theirs = getattr(train.manifest, what), getattr(val.manifest, what)
         if ours != theirs:
@@ -115,28 +138,13 @@ def _statistics(
     return IMAGENET_MEAN, IMAGENET_STD
 
 
-def _preparation(
-    recipe: Recipe, augment: RandAugmentPolicy | None, manifest: ShardManifest
-) -> Preparation:
-    mean, std = _statistics(recipe, manifest)
-    return Preparation(
-        rand_augment=augment,
-        fill=fill_colour(mean),
-        mix=MixPolicy(
-            mixup_alpha=recipe.mixup_alpha,
-            cutmix_alpha=recipe.cutmix_alpha,
-            switch_prob=recipe.mix_switch_prob,
-            prob=recipe.mix_prob,
-            group_size=recipe.mix_group,
-        ),
-        erasing=ErasePolicy(
-            prob=recipe.erase_prob, area=recipe.erase_area, min_aspect=recipe.erase_min_aspect
-        ),
-        label_smoothing=recipe.label_smoothing,
-        num_classes=len(manifest.classes),
-        batch_size=recipe.batch_size,
-        mean=mean,
-        std=std,
+def _mix(recipe: Recipe) -> MixPolicy:
+    return MixPolicy(
+        mixup_alpha=recipe.mixup_alpha,
+        cutmix_alpha=recipe.cutmix_alpha,
+        switch_prob=recipe.mix_switch_prob,
+        prob=recipe.mix_prob,
+        group_size=recipe.mix_group,
     )
 
 

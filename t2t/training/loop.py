@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from t2t.data.loader import Batch
-from t2t.errors import CheckpointError, EnvironmentProblem, Preempted
+from t2t.errors import CheckpointError, ConfigError, EnvironmentProblem, Preempted
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
 from t2t.training.devices import device_name
 from t2t.training.inputs import Inputs
@@ -21,7 +21,7 @@ from t2t.training.journal import Journal, read_journal
 from t2t.training.losses import LossLog
 from t2t.training.objective import Objective
 from t2t.training.optim import set_learning_rates
-from t2t.training.passes import IMAGES_PER_PASS
+from t2t.training.passes import IMAGES_PER_PASS, most_at_once
 from t2t.training.ranks import Poll, Ranks
 from t2t.training.recipe import Recipe, learning_rate
 from t2t.training.record import JOURNAL
@@ -41,6 +41,8 @@ class Fit:
     `network` is the model's forward pass, compiled or shared as the devices ask. `passes` are this
     process's positions in a batch, in the portions that the device takes at once. `label` names
     the run in messages and on the progress bar.
+
+    Raises ConfigError where there are fewer training images than a batch holds.
     """
 
     state: TrainingState
@@ -63,6 +65,12 @@ class Fit:
         self.poll = Poll(self.ranks)
         self.top1_pct = math.nan
         self.steps_per_epoch = self.inputs.train.num_batches
+        if self.steps_per_epoch == 0:
+            raise ConfigError(
+                f"batch_size {self.recipe.batch_size}: {self.label} has only "
+                f"{self.inputs.train.num_samples} training images; make it smaller, or raise "
+                "train_fraction"
+            )
 
     def resume(self) -> None:
         """Continues from the newest sound checkpoint, where there is one."""
@@ -148,7 +156,8 @@ class Fit:
                 processes=self.ranks.count,
             )
         except torch.OutOfMemoryError:
-            raise self._too_large() from None
+            most = max(len(positions) for positions in self.passes)
+            raise self._too_large(most) from None
         self.losses.add(loss)
 
     def _portions(self, batch: Batch) -> list[Batch]:
@@ -159,8 +168,7 @@ class Fit:
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def _too_large(self) -> EnvironmentProblem:
-        most = max(len(positions) for positions in self.passes)
+    def _too_large(self, most: int) -> EnvironmentProblem:
         return EnvironmentProblem(
             f"{self.label}: {self.device} has too little memory for {most} images at once; with "
             f"{IMAGES_PER_PASS}={max(2, most // 2)} in the environment it takes as many, and a "
@@ -184,6 +192,10 @@ class Fit:
         average, raw = (
             self._score(model) for model in (self.state.average.module, self.state.model)
         )
+        # A step's loss says nothing of the weights that it leaves.
+        if not math.isfinite(raw.loss):
+            found = f"the validation loss is {raw.loss}"
+            raise self.losses.diverged(found, self.state.step, lr)
         metrics: dict[str, Any] = {
             "epoch": epoch,
             "lr": lr,
@@ -217,14 +229,19 @@ class Fit:
 
     def _score(self, model: nn.Module) -> Score:
         preparation = self.inputs.preparation
-        return validate(
-            model,
-            self.inputs.val,
-            self.device,
-            preparation.mean,
-            preparation.std,
-            self.ranks,
-        )
+        self.ranks.agree_on_buffers(model)
+        try:
+            return validate(
+                model,
+                self.inputs.val,
+                self.device,
+                preparation.mean,
+                preparation.std,
+                self.ranks,
+            )
+        except torch.OutOfMemoryError:
+            most = most_at_once(self.inputs.val.batch_size // self.ranks.count)
+            raise self._too_large(most) from None
 
     def _save(self) -> None:
         """Every process waits for the first, whose state is everyone's."""

@@ -12,6 +12,9 @@ from t2t.training.step import TrainingState
 
 # Steps in a row that scaled float16 may skip, halving its scale each time.
 SKIPS_IN_A_ROW = 20
+# Gradients that overflow at a smaller scale than this (it begins at 2^16) are not too large but
+# no numbers: the optimiser skips every step, whatever the loss is.
+LEAST_SCALE = 2.0**-10
 
 
 class LossLog:
@@ -36,7 +39,7 @@ class LossLog:
         """Takes the waiting losses off the device.
 
         Raises Diverged for one that is no number; under scaled float16 the optimiser has skipped
-        that step, and only SKIPS_IN_A_ROW of them are an error.
+        that step, and only SKIPS_IN_A_ROW of them are an error, or a scale below LEAST_SCALE.
         """
         if not self._waiting:
             return
@@ -50,7 +53,12 @@ class LossLog:
                 continue
             self._skipped += 1
             if self._skipped > SKIPS_IN_A_ROW * self.state.precision.scaler.is_enabled():
-                raise self._diverged(loss, self.state.step - len(losses) + number, lr)
+                step = self.state.step - len(losses) + number
+                raise self.diverged(f"the loss is {loss}", step, lr)
+        scale = self.state.precision.scaler.get_scale()
+        if scale < LEAST_SCALE:
+            found = f"the gradients are no numbers (their scale has fallen to {scale:.3g})"
+            raise self.diverged(found, self.state.step, lr)
 
     def mean(self) -> float:
         """Mean loss of the epoch so far."""
@@ -60,9 +68,8 @@ class LossLog:
         """Begins the next epoch's mean."""
         self.state.loss_sum, self.state.loss_steps = 0.0, 0
 
-    def _diverged(self, loss: float, step: int, lr: float) -> Diverged:
+    def diverged(self, what: str, step: int, lr: float) -> Diverged:
+        """The error that says `what` was found at `step` and which checkpoint is there still."""
         good = newest_checkpoint(self.folder)
         kept = f"the last good checkpoint is {good}" if good else "no checkpoint was saved before"
-        return Diverged(
-            f"{self.label}: the loss is {loss} at step {step}, learning rate {lr:.3g}; {kept}"
-        )
+        return Diverged(f"{self.label}: {what} at step {step}, learning rate {lr:.3g}; {kept}")

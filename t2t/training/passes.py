@@ -16,6 +16,14 @@ def most_ranks(batch_size: int) -> int:
     return max(1, batch_size // 2)
 
 
+def most_at_once(images: int) -> int:
+    """How many of `images` a device takes at once.
+
+    Raises EnvironmentProblem where the variable holds no number of at least 2.
+    """
+    return min(images, number_from(IMAGES_PER_PASS, 2) or images)
+
+
 def passes_of(ranks: Ranks, batch_size: int, mix_group: int) -> list[NDArray[np.int64]]:
     """This process's positions in a batch, in as many portions as its device needs.
 
@@ -26,7 +34,6 @@ def passes_of(ranks: Ranks, batch_size: int, mix_group: int) -> list[NDArray[np.
     Raises EnvironmentProblem where the variable holds no number of at least 2, ConfigError where
     the batch is too small to be shared so.
     """
-    most_at_once = number_from(IMAGES_PER_PASS, 2) or batch_size
-    portions = -(-batch_size // (ranks.count * most_at_once))
+    portions = -(-batch_size // (ranks.count * most_at_once(batch_size)))
     shares = parts(batch_size, mix_group, ranks.count * portions)
     return shares[ranks.rank * portions : (ranks.rank + 1) * portions]

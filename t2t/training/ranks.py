@@ -51,6 +51,15 @@ class Ranks:
         dist.all_gather(shares, values)
         return torch.stack(shares).sum(0)
 
+    def agree_on_buffers(self, model: nn.Module) -> None:
+        """Gives `model` the first process's buffers, in every process.
+
+        Running statistics of batch norms differ on CPUs, where each process has its own images'.
+        """
+        if self.count > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
     def share(self, model: nn.Module, device: torch.device) -> nn.Module:
         """`model` for the forward pass: its gradients are averaged over the processes.
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from t2t.errors import EnvironmentProblem
 from t2t.files import NO_ROOM
+from t2t.models.released import save_safetensors
 from t2t.training.ancestry import take_over, teacher_of
 from t2t.training.checkpoint import delete_checkpoints
 from t2t.training.code import code_hashes
@@ -164,8 +164,7 @@ def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     for name, module in (("ema", fit.state.average.module), ("raw", fit.state.model)):
-        weights = {key: value.cpu().contiguous() for key, value in module.state_dict().items()}
-        save_file(weights, partial / f"{name}.safetensors")
+        save_safetensors(module, partial / f"{name}.safetensors")
     (partial / "config.json").write_text(json.dumps(resolved, indent=2, sort_keys=True) + "\n")
     with open(partial / "metrics.jsonl", "w", encoding="utf-8") as stream:
         for event in read_journal(fit.folder / JOURNAL):

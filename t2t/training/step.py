@@ -15,20 +15,21 @@ from t2t.data.loader import Batch
 from t2t.data.mixing import MixPolicy, mix_images, plan_mix, soft_targets
 from t2t.data.randaugment import Fill, RandAugmentPolicy, draw_ops
 from t2t.data.randaugment_batched import augment_batch
+from t2t.data.transfer import to_device
 from t2t.training.ema import AveragedModel
 from t2t.training.objective import Objective
 
 
 @dataclass
 class Precision:
-    """Arithmetic of the forward pass: bfloat16 where the GPU has it, else scaled float16; a CPU
-    computes in float32 (bfloat16 is slower there)."""
+    """Arithmetic of the forward pass: bfloat16 where the GPU itself has it, else scaled float16; a
+    CPU computes in float32 (bfloat16 is slower there)."""
 
     device: torch.device
 
     def __post_init__(self):
         cuda = self.device.type == "cuda"
-        bfloat16 = cuda and torch.cuda.is_bf16_supported()
+        bfloat16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
         self._enabled = cuda
         self._dtype = torch.bfloat16 if bfloat16 else torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=cuda and not bfloat16)
@@ -63,11 +64,12 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from what `state_dict` gave."""
+        """Continues from what `state_dict` gave, on a device of whatever precision."""
         self.model.load_state_dict(state["model"])
         self.average.module.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.precision.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where nothing was scaled
+            self.precision.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.loss_sum, self.loss_steps = state["loss_sum"], state["loss_steps"]
 
@@ -114,8 +116,7 @@ class Preparation:
         step: counted from the epoch's first. A part of the whole batch will do, if it holds both
         images of each pair that is mixed; ConfigError otherwise.
         """
-        images = batch.images.to(device, non_blocking=True)
-        labels = batch.labels.to(device, non_blocking=True)
+        images, labels = to_device(batch.images, device), to_device(batch.labels, device)
         where = {"seed": seed, "epoch": epoch, "indices": batch.indices.numpy()}
         size = {"height_px": images.shape[-2], "width_px": images.shape[-1]}
         if self.rand_augment is not None and device.type != "cpu":

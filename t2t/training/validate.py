@@ -1,15 +1,17 @@
 """Accuracy and loss of a network over a whole validation set."""
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from t2t.data.augment import normalize
 from t2t.data.loader import ShardLoader
 from t2t.data.progress import Progress
+from t2t.training.passes import most_at_once
 from t2t.training.ranks import ALONE, Ranks
 
 
@@ -37,18 +39,16 @@ def validate(
     """Scores `model` (put into eval mode) on every image of `loader`, in float32.
 
     label: shows the progress under this name.
-    Several processes take every `ranks.count`-th image each, and all get the whole score.
+    Several processes take every `ranks.count`-th image each, and all get the whole score. Raises
+    EnvironmentProblem where T2T_IMAGES_PER_PASS holds no number of at least 2.
     """
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
-    own = np.arange(ranks.rank, loader.batch_size, ranks.count)
     images = loader.num_samples
     with Progress(label, images) if label else nullcontext() as progress:
-        for batch in loader.epoch(0, part=own):
-            if len(batch.labels) == 0:
-                continue
-            labels = batch.labels.to(device)
-            logits = model(normalize(batch.images.to(device), mean, std)).float()
+        for pixels, labels in _portions(loader, ranks):
+            labels = labels.to(device)
+            logits = model(normalize(pixels.to(device), mean, std)).float()
             loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
             sums += torch.stack([best[:, 0].sum(), best.sum(), loss])
@@ -56,3 +56,12 @@ def validate(
                 progress.advance(len(labels))
     hits1, hits5, loss_sum = ranks.summed(sums).tolist()
     return Score(100 * hits1 / images, 100 * hits5 / images, loss_sum / images, images)
+
+
+def _portions(loader: ShardLoader, ranks: Ranks) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's images (B, 3, H, W) and labels (B,), as many as its device takes at once."""
+    own = np.arange(ranks.rank, loader.batch_size, ranks.count)
+    most = most_at_once(len(own))
+    for batch in loader.epoch(0, part=own):
+        if len(batch.labels):
+            yield from zip(batch.images.split(most), batch.labels.split(most), strict=True)

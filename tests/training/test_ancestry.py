@@ -81,3 +81,11 @@ def test_a_fraction_makes_shorter_epochs_of_the_same_images(config, shards, tmp_
     train_run(half, shards, tmp_path / "work", tmp_path / "out", {})
     steps = [json.loads(line)["step"] for line in result(tmp_path / "out")[2].splitlines()]
     assert steps == [6, 12]
+
+
+def test_a_teacher_of_imagenet_is_shown_images_as_it_knows_them():
+    resolved = {"num_classes": 1000, "image_size": 32, "recipe": {"normalization": "measured"}}
+    with pytest.raises(
+        ConfigError, match="teacher resnet50 .* normalization must be imagenet, not"
+    ):
+        teacher_of(None, "resnet50", resolved)

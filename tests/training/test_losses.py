@@ -7,7 +7,7 @@ import torch
 
 from t2t.errors import Diverged
 from t2t.training.checkpoint import save_checkpoint
-from t2t.training.losses import SKIPS_IN_A_ROW, LossLog
+from t2t.training.losses import LEAST_SCALE, SKIPS_IN_A_ROW, LossLog
 from t2t.training.ranks import ALONE
 
 
@@ -55,4 +55,18 @@ def test_scaled_half_precision_may_skip_some_steps_in_a_row(tmp_path):
     assert losses.mean() == 3
     add(losses, "nan")
     with pytest.raises(Diverged, match=f"at step {2 + 2 * SKIPS_IN_A_ROW},"):
+        losses.collect(0.1)
+
+
+def test_gradients_that_never_become_numbers_end_the_run(tmp_path):
+    """Their loss may be a number all the while."""
+    losses = log(tmp_path, scaled=True)
+    losses.state.precision.scaler = torch.amp.GradScaler("cpu", init_scale=LEAST_SCALE)
+    add(losses, 1)
+    losses.collect(0.1)
+    losses.state.precision.scaler = torch.amp.GradScaler("cpu", init_scale=LEAST_SCALE / 2)
+    add(losses, 1)
+    with pytest.raises(
+        Diverged, match=r"gradients are no numbers .* at step 2, learning rate 0\.1"
+    ):
         losses.collect(0.1)

@@ -83,3 +83,15 @@ def test_elsewhere_it_augments_and_reads_nothing_back(monkeypatch):
     images, targets = RECIPE(loaded(), **WHERE, device=META)
     assert images.is_meta and targets.is_meta
     assert augmented == [(META, (24, 2), RECIPE.fill)]
+
+
+def test_images_and_labels_are_sent_without_waiting(monkeypatch):
+    sent = []
+
+    def to_device(values, device):
+        sent.append((values.shape, device))
+        return values.to(device)
+
+    monkeypatch.setattr("t2t.training.step.to_device", to_device)
+    RECIPE(loaded(), **WHERE, device=META)
+    assert sent == [((24, 3, 20, 28), META), ((24,), META)]

@@ -1,12 +1,15 @@
 """Several processes train one run: the same batches, nearly the same weights, exact resumes."""
 
 import dataclasses
+import functools
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,10 +19,14 @@ from safetensors.torch import load_file
 
 from t2t.errors import DataError, EnvironmentProblem
 from t2t.training.devices import Place
+from t2t.training.inputs import validation_loader
 from t2t.training.launch import run_on
+from t2t.training.loop import Fit
 from t2t.training.passes import IMAGES_PER_PASS
 from t2t.training.ranks import joined
 from t2t.training.run import train_run
+from t2t.training.step import Precision
+from t2t.training.validate import validate
 from tests.runs import changed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -202,3 +209,34 @@ def test_images_per_pass_must_be_a_number(steady, shards, tmp_path, monkeypatch)
     monkeypatch.setenv(IMAGES_PER_PASS, "many")
     with pytest.raises(EnvironmentProblem, match=f"{IMAGES_PER_PASS} must be a number"):
         trained(steady, shards, tmp_path)
+
+
+class OwnStatistics(torch.nn.Module):
+    """Answers by buffers that are this process's own, as those of a batch norm are."""
+
+    def __init__(self, rank: int):
+        super().__init__()
+        self.register_buffer("mean", torch.full((10,), float(rank)) * torch.arange(10))
+
+    def forward(self, images):
+        return images.mean((1, 2, 3))[:, None] + self.get_buffer("mean")
+
+
+def score_one_network(shards):
+    device = torch.device("cpu")
+    val, statistics = validation_loader(shards), {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    with joined(device) as ranks:
+        fit: Any = SimpleNamespace(
+            inputs=SimpleNamespace(val=val, preparation=SimpleNamespace(**statistics)),
+            device=device,
+            ranks=ranks,
+            state=SimpleNamespace(precision=Precision(device)),
+        )
+        score = Fit._score(fit, OwnStatistics(ranks.rank))
+    first = validate(OwnStatistics(0), val, device, **statistics)
+    if abs(score.loss - first.loss) > 1e-6:
+        raise DataError(f"scored {score}, the first process's network has {first}")
+
+
+def test_the_score_of_several_processes_is_that_of_the_network_that_is_saved(shards):
+    run_on(2, functools.partial(score_one_network, shards), "row-seed0")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
-from t2t.errors import CheckpointError, Diverged, EnvironmentProblem, Preempted
+from t2t.errors import CheckpointError, ConfigError, Diverged, EnvironmentProblem, Preempted
 from t2t.training import loop as loop_module
 from t2t.training.journal import read_journal
 from t2t.training.record import JOURNAL
@@ -295,3 +297,48 @@ def test_random_kills_change_nothing(config, shards, tmp_path, undisturbed, all_
     assert sum(death == ["SIGKILL", "-9"] for death in deaths) >= 5, deaths
     assert sum(death == ["SIGTERM", "75"] for death in deaths) >= 3, deaths
     assert contents(tmp_path / "out") == undisturbed(changed(config, epochs=2 * kills))
+
+
+def test_weights_that_the_last_step_of_an_epoch_ruins_are_not_saved(
+    config, shards, tmp_path, monkeypatch
+):
+    real = loop_module.train_step
+
+    def ruining(state, *args, **kwargs):
+        loss = real(state, *args, **kwargs)
+        if state.step == 12:
+            with torch.no_grad():
+                state.model.head.weight.fill_(math.nan)
+        return loss
+
+    monkeypatch.setattr(loop_module, "train_step", ruining)
+    with pytest.raises(Diverged, match="validation loss is nan at step 12, .*step_000000006"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    (saved,) = tmp_path.glob("work/*/step_*.pt")
+    assert saved.name.startswith("step_000000006")
+    (journal,) = tmp_path.glob(f"work/*/{JOURNAL}")
+    assert [event["step"] for event in read_journal(journal)] == [6]
+
+
+def test_fewer_images_than_a_batch_are_refused(config, shards, tmp_path):
+    small = changed(config, train_fraction=0.5, batch_size=64)
+    with pytest.raises(
+        ConfigError, match=r"batch_size 64: .* 51 training images; .*train_fraction"
+    ):
+        train_run(small, shards, tmp_path / "work", tmp_path / "out", {})
+
+
+def test_too_little_memory_for_validation_names_a_number_too(config, shards, tmp_path, monkeypatch):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop_module, "validate", too_large)
+    with pytest.raises(EnvironmentProblem, match="memory for 256 images .*T2T_IMAGES_PER_PASS=128"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+
+
+def test_weights_say_for_which_image_size_they_are(undisturbed, config, tmp_path):
+    for name in ("ema.safetensors", "raw.safetensors"):
+        (tmp_path / name).write_bytes(undisturbed(config)[name])
+        with safe_open(tmp_path / name, framework="pt") as stream:
+            assert stream.metadata() == {"image_size": "32x32"}
