@@ -83,12 +83,19 @@ class Delivery:
         if self._owes_result():
             run_id = self._run_id(client)
             log_result(client, run_id, self.folder / RESULT)
-            client.set_terminated(run_id, "FINISHED", self._trained_ms()[-1])
+            client.set_terminated(run_id, "FINISHED", self._ended_ms())
             self._note("model", True)
 
     def _trained_ms(self) -> list[int]:
         events = read_journal(self.folder / JOURNAL)
         return [event["time_ms"] for event in events if event["kind"] != EVALUATION]
+
+    def _ended_ms(self) -> int:
+        """When training ended; of weights that were not trained here, the last that is known."""
+        if trained := self._trained_ms():
+            return trained[-1]
+        told = [event["time_ms"] for event in read_journal(self.folder / JOURNAL)]
+        return told[-1] if told else read_run_record(self.folder)["start_ms"]
 
     def _run_id(self, client: Any) -> str:
         if "run_id" in self._done:
