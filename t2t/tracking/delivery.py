@@ -117,8 +117,11 @@ class Delivery:
 
 
 def public_uri(uri: str) -> str:
-    """`uri` without the user and password that it may hold, as it may be written down and shown."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+    """`uri` without the user and password that it may hold, as it may be written down and shown.
+
+    A password may itself hold @ and /, so that all up to the last @ behind a colon counts as one.
+    """
+    return re.sub(r"(?<=://)[^/:]*(:.*)?@", "", uri)
 
 
 def _ledger_at(path: Path) -> dict[str, Any]:
