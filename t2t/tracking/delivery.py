@@ -22,9 +22,10 @@ from t2t.tracking.server import (
 )
 from t2t.training.journal import read_journal
 from t2t.training.record import EVALUATION, JOURNAL, read_run_record
-from t2t.training.workspace import RESULT, is_finished
+from t2t.training.workspace import RESULT, RUN_SEAL, is_finished
 
 SYSTEM_JOURNAL = "system.jsonl"
+_LEDGER = "mirror.json"
 # Tag of a run whose history did not come from a journal.
 HISTORY, IMPORTED = "history", "imported"
 # Tags for people, by row: its title, where the paper prints it, and so on.
@@ -38,7 +39,7 @@ class Delivery:
         self.folder = folder
         self.uri = tracking_uri
         self._labels = labels
-        self._ledger_path = folder / "mirror.json"
+        self._ledger_path = folder / _LEDGER
         self._ledger = _ledger_at(self._ledger_path)
         self._done: dict[str, Any] = self._ledger.setdefault(public_uri(tracking_uri), {})
 
@@ -114,6 +115,24 @@ class Delivery:
     def _note(self, key: str, value: Any) -> None:
         self._done[key] = value
         write_json(self._ledger_path, sealed(self._ledger))
+
+
+def state_of(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    """What tells a workspace in which nothing was written from one in which something was.
+
+    Of each file that decides what is owed its inode, size in bytes and time in ns; None where it
+    is absent.
+    """
+    files = (JOURNAL, SYSTEM_JOURNAL, _LEDGER, f"{RESULT}/{RUN_SEAL}")
+    return tuple(_file_state(folder / name) for name in files)
+
+
+def _file_state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def public_uri(uri: str) -> str:

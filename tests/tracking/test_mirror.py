@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 
 from t2t.evaluation.released_run import released_run
 from t2t.models import create
+from t2t.tracking import delivery
 from t2t.tracking.mirror import Mirror
+from t2t.training.journal import read_journal
 from t2t.training.record import record_evaluation
 from t2t.training.run import network_of, train_run
 from tests.runs import short_config
@@ -79,6 +81,21 @@ def test_delivering_again_adds_nothing(work, uri, forget):
     client, run = only_run(uri)
     assert points(client, run) == before
     assert len(run.outputs.model_outputs) == 1
+
+
+def test_a_workspace_without_news_is_not_read_again(work, uri, finished, monkeypatch):
+    mirror, read = Mirror(work, uri), []
+    monkeypatch.setattr(
+        delivery, "read_journal", lambda path: read.append(path) or read_journal(path)
+    )
+    assert mirror.deliver() and mirror.deliver() and read
+    read.clear()
+    assert mirror.deliver() and not read
+    record_evaluation(work, finished[1], {"top1_pct": 97.5}, {})
+    assert mirror.deliver() and only_run(uri)[1].data.metrics["top1_pct"] == 97.5
+    (ledger,) = work.glob("*/mirror.json")
+    ledger.unlink()
+    assert mirror.deliver() and ledger.is_file(), "without it all is owed again"
 
 
 def test_evaluation_joins_the_same_run(work, uri, finished):
