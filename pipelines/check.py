@@ -64,10 +64,12 @@ def _check_names(params: Params, section: str, at_least: int = 1) -> None:
     if len(names) < at_least:
         raise params.error(section, "at least one is needed")
     for name in names:
-        if not isinstance(name, str) or not re.match(NAME_PATTERN, name):
+        if not isinstance(name, str) or not re.fullmatch(NAME_PATTERN, name):
+            # A line end in a name would break the one line of the message.
+            place = f"{section}.{name}" if str(name).isprintable() else section
             raise params.error(
-                f"{section}.{name}",
-                f"a name is lower-case letters, digits, _ and - ({NAME_PATTERN})",
+                place,
+                f"a name is lower-case letters, digits, _ and - ({NAME_PATTERN}), got {name!r}",
             )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.environment import ROOT
+from pipelines.finished import REPORTS
 from pipelines.mirror import CHECKPOINTS
 from pipelines.params.reader import Params
 from pipelines.recorded import NOT_RECORDED, dvc_digests
@@ -29,14 +30,17 @@ def origin(root: Path, workspaces: Path, scale: str, row: str) -> Iterator[str]:
 
     Raises DataError where it was not evaluated at this scale.
     """
-    kinds = ("evaluations", "transfers")
-    tables = [root / "reports" / scale / kind / f"{row}.csv" for kind in kinds]
-    table = next((path for path in tables if path.is_file()), None)
-    if table is None:
-        raise DataError(f"{tables[0]}: missing; {row} was not evaluated at scale {scale}")
+    tables = {
+        kind: root / "reports" / scale / seeds / f"{row}.csv"
+        for kind, (seeds, _) in REPORTS.items()
+    }
+    kind = next((kind for kind, path in tables.items() if path.is_file()), None)
+    if kind is None:
+        raise DataError(f"{tables['runs']}: missing; {row} was not evaluated at scale {scale}")
+    table, runs = tables[kind], root / "data" / kind / scale / row
     digests = dvc_digests(root / "dvc.lock")
     yield f"{row} at scale {scale}"
-    for out in (f"data/runs/{scale}/{row}", table.relative_to(root).as_posix()):
+    for out in (path.relative_to(root).as_posix() for path in (runs, table)):
         yield f"  {out}: dvc md5 {digests.get(out, NOT_RECORDED)}"
     with table.open(encoding="utf-8", newline="") as stream:
         for line in csv.DictReader(stream):
@@ -45,7 +49,7 @@ def origin(root: Path, workspaces: Path, scale: str, row: str) -> Iterator[str]:
             yield f"    MLflow run {row}-seed{line['seed']} of experiment {scale}"
             yield f"    recorded by {_commit(root, table, line['digest'])}"
             yield from _from_journal(workspace_of(workspaces, line["digest"]))
-            config = root / "data/runs" / scale / row / f"seed_{line['seed']}" / "config.json"
+            config = runs / f"seed_{line['seed']}" / "config.json"
             yield f"    configuration {config.relative_to(root)}" + (
                 "" if config.is_file() else ", after dvc pull"
             )

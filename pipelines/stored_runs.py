@@ -15,14 +15,14 @@ from t2t.tracking.imports import Recorded, StoredRun
 _OF_THE_NETWORK = ("params_m", "params_trainable_m", "macs_g")
 # By the folder of runs, below `data`: where a scale's reports have a line for each seed, and the
 # summary over them.
-_REPORTS = {"runs": ("evaluations", "metrics"), "transfers": ("transfers", "transfers")}
+REPORTS = {"runs": ("evaluations", "metrics"), "transfers": ("transfers", "transfers")}
 
 
 def stored_runs(root: Path) -> Iterator[StoredRun]:
     """Every run of a row or a transfer in the project in `root`."""
     # The lock file takes seconds to read, and is asked for by few: once, at the first question.
     digests = functools.cache(lambda: dvc_digests(root / "dvc.lock"))
-    for kind, folders in _REPORTS.items():
+    for kind, folders in REPORTS.items():
         for path in sorted((root / "data" / kind).glob("*/*/seed_*/config.json")):
             config = json.loads(path.read_text(encoding="utf-8"))
             row_folder = path.parents[1]

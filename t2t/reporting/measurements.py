@@ -17,6 +17,8 @@ from t2t.reporting.records import (
     Percent,
     SeedResult,
     Size,
+    check_companion,
+    check_seal,
     check_summary,
     read_json,
     read_table,
@@ -74,6 +76,8 @@ class TransferMetrics(NetworkMetrics):
     recipe: str
     top1_raw_pct: Percent | None
     train_images: Count
+    evaluations_sha256: str
+    curves_sha256: str
 
 
 class TransferResult(_Record):
@@ -188,7 +192,10 @@ def read_costs(path: Path) -> Costs | None:
 
 
 def read_transfer(folder: Path, transfer: str, scale: str) -> TransferResult | None:
-    """`<transfer>.json` and `.csv` in `folder`, held against each other; null where absent."""
+    """`<transfer>.json` in `folder`, held against its seeds and curves; null where absent.
+
+    Raises DataError, naming the file, where one is damaged, another transfer's or another run's.
+    """
     path = folder / f"{transfer}.json"
     if not path.is_file():
         return None
@@ -202,6 +209,9 @@ def read_transfer(folder: Path, transfer: str, scale: str) -> TransferResult | N
     table = folder / f"{transfer}.csv"
     seeds = read_table(table, SeedResult)
     check_summary(path, metrics.seeds, {"top1_pct": metrics.top1_pct}, seeds, table)
+    check_seal(path)
+    check_companion(path, table, metrics.evaluations_sha256)
+    check_companion(path, folder / "curves" / table.name, metrics.curves_sha256)
     return TransferResult(metrics=metrics, seeds=seeds)
 
 

@@ -151,13 +151,13 @@ def read_result(
     _check_close(
         metrics_file, "top1_std_pct", metrics.top1_std_pct or 0.0, spread, evaluations_file
     )
-    _check_seal(metrics_file)
-    _check_companion(metrics_file, evaluations_file, metrics.evaluations_sha256)
+    check_seal(metrics_file)
+    check_companion(metrics_file, evaluations_file, metrics.evaluations_sha256)
     curve: tuple[CurvePoint, ...] = ()
     if curves_file is not None:
         curve = read_table(curves_file, CurvePoint)
         _unique(curves_file, "seed, epoch", [(point.seed, point.epoch) for point in curve])
-        _check_companion(metrics_file, curves_file, metrics.curves_sha256)
+        check_companion(metrics_file, curves_file, metrics.curves_sha256)
     return RowResult(metrics, seeds, curve)
 
 
@@ -172,18 +172,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_seal(path: Path) -> None:
+def check_seal(path: Path) -> None:
+    """Raises DataError where a figure in the JSON file `path` is not the one that was sealed."""
     if not is_sealed(json.loads(path.read_text(encoding="utf-8"))):
         raise DataError(
-            f"{path}: {SEAL}: is not that of its figures, one was changed; evaluate the row again"
+            f"{path}: {SEAL}: is not that of its figures, one was changed; run its stage again"
         )
 
 
-def _check_companion(metrics_file: Path, path: Path, sha256: str) -> None:
-    if sha256_file(path) != sha256:
+def check_companion(metrics_file: Path, path: Path, sha256: str) -> None:
+    """Raises DataError where `path` is missing or not the file that `metrics_file` goes with."""
+    if not path.is_file() or sha256_file(path) != sha256:
         raise DataError(
-            f"{path}: not the file that {metrics_file} was written beside, one of the two is an "
-            "older run's or was changed; evaluate the row again"
+            f"{path}: missing, or not the file that {metrics_file} was written beside: one of the "
+            "two is an older run's or was changed; run its stage again"
         )
 
 

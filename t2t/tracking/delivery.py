@@ -22,9 +22,10 @@ from t2t.tracking.server import (
 )
 from t2t.training.journal import read_journal
 from t2t.training.record import EVALUATION, JOURNAL, read_run_record
-from t2t.training.workspace import RESULT, is_finished
+from t2t.training.workspace import RESULT, RUN_SEAL, is_finished
 
 SYSTEM_JOURNAL = "system.jsonl"
+_LEDGER = "mirror.json"
 # Tag of a run whose history did not come from a journal.
 HISTORY, IMPORTED = "history", "imported"
 # Tags for people, by row: its title, where the paper prints it, and so on.
@@ -38,7 +39,7 @@ class Delivery:
         self.folder = folder
         self.uri = tracking_uri
         self._labels = labels
-        self._ledger_path = folder / "mirror.json"
+        self._ledger_path = folder / _LEDGER
         self._ledger = _ledger_at(self._ledger_path)
         self._done: dict[str, Any] = self._ledger.setdefault(public_uri(tracking_uri), {})
 
@@ -83,12 +84,19 @@ class Delivery:
         if self._owes_result():
             run_id = self._run_id(client)
             log_result(client, run_id, self.folder / RESULT)
-            client.set_terminated(run_id, "FINISHED", self._trained_ms()[-1])
+            client.set_terminated(run_id, "FINISHED", self._ended_ms())
             self._note("model", True)
 
     def _trained_ms(self) -> list[int]:
         events = read_journal(self.folder / JOURNAL)
         return [event["time_ms"] for event in events if event["kind"] != EVALUATION]
+
+    def _ended_ms(self) -> int:
+        """When training ended; of weights that were not trained here, the last that is known."""
+        if trained := self._trained_ms():
+            return trained[-1]
+        told = [event["time_ms"] for event in read_journal(self.folder / JOURNAL)]
+        return told[-1] if told else read_run_record(self.folder)["start_ms"]
 
     def _run_id(self, client: Any) -> str:
         if "run_id" in self._done:
@@ -109,9 +117,30 @@ class Delivery:
         write_json(self._ledger_path, sealed(self._ledger))
 
 
+def state_of(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    """What tells a workspace in which nothing was written from one in which something was.
+
+    Of each file that decides what is owed its inode, size in bytes and time in ns; None where it
+    is absent.
+    """
+    files = (JOURNAL, SYSTEM_JOURNAL, _LEDGER, f"{RESULT}/{RUN_SEAL}")
+    return tuple(_file_state(folder / name) for name in files)
+
+
+def _file_state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def public_uri(uri: str) -> str:
-    """`uri` without the user and password that it may hold, as it may be written down and shown."""
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+    """`uri` without the user and password that it may hold, as it may be written down and shown.
+
+    A password may itself hold @ and /, so that all up to the last @ behind a colon counts as one.
+    """
+    return re.sub(r"(?<=://)[^/:]*(:.*)?@", "", uri)
 
 
 def _ledger_at(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from t2t.errors import DataError
-from t2t.tracking.delivery import Delivery, Labels, public_uri
+from t2t.tracking.delivery import Delivery, Labels, public_uri, state_of
 from t2t.training.record import RUN_RECORD
 
 RETRY_AFTER_S = 60.0
@@ -34,6 +34,8 @@ class Mirror:
         self.uri = tracking_uri
         self.problem: str | None = None
         self._retry_at = 0.0
+        # What a workspace that owes nothing looked like: its journals are not read for nothing.
+        self._settled: dict[Path, object] = {}
 
     def workspaces(self) -> list[Path]:
         """The folders of all runs."""
@@ -65,11 +67,16 @@ class Mirror:
         return line.replace(self.uri, public_uri(self.uri))
 
     def _deliver(self, folder: Path) -> None:
+        before = state_of(folder)
+        if self._settled.get(folder) == before and not self._patient:
+            return
         delivery = Delivery(folder, self.uri, self.labels)
         if self._patient:
             delivery.forget_lost_run()
         if delivery.is_owed():
             delivery.deliver()
+        else:
+            self._settled[folder] = before
 
 
 @contextlib.contextmanager

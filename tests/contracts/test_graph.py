@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,19 @@ def test_every_verb_has_a_stage_file_and_nothing_else_is_there():
     assert files == set(VERBS)
     for verb in VERBS:
         assert callable(importlib.import_module(f"pipelines.stages.{verb}").main)
+
+
+def test_git_ignores_what_dvc_writes_beside_its_cached_outputs(tmp_path):
+    """A flow refuses a tree with files that no commit holds."""
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    outs = [out for stage in stages.values() for out in stage.get("do", stage).get("outs", ())]
+    cached = [re.sub(r"\$\{.*?\}", "x", out) for out in outs if isinstance(out, str)]
+    written = {f"{Path(out).parent}/.gitignore" for out in cached}
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    command = ["git", "check-ignore", *written]
+    ignored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert len(written) > 3 and written == set(ignored.stdout.splitlines())
 
 
 def test_commands_pass_through_the_runner():

@@ -113,6 +113,11 @@ KINDS = {
             kinds_of_results.read_metrics,
         ),
         Kind(
+            "transfer",
+            kinds_of_results.make_transfers,
+            kinds_of_results.read_transfers,
+        ),
+        Kind(
             "journal",
             kinds_of_results.make_workspace,
             kinds_of_results.read_workspace,

@@ -13,12 +13,14 @@ from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared, prepare
 from t2t.evaluation.row import evaluate_row
 from t2t.reporting.collect import collect
+from t2t.reporting.measurements import read_transfer
 from t2t.reporting.table import table_csv, table_markdown
 from t2t.training.journal import Journal, read_journal
 from t2t.training.recipe import Recipe
 from t2t.training.record import JOURNAL, read_run_record, record_run
 from t2t.training.run import train_run
-from tests.reporting.synthetic import DIGITS, table_7, write_results
+from tests.reporting.synthetic import DIGITS, Results, table_7, write_results
+from tests.reporting.synthetic_parts import TRANSFERS, write_transfers
 from tests.runs import FirstImages, changed, short_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +57,14 @@ def read_metrics(folder: Path) -> Any:
     report = collect(ROWS, DIGITS, folder)
     curves = [row.result and [p.model_dump() for p in row.result.curve] for row in report.rows]
     return table_csv(report), table_markdown(report), curves
+
+
+def make_transfers(folder: Path) -> None:
+    write_transfers(Results({}, folder))
+
+
+def read_transfers(folder: Path) -> Any:
+    return [read_transfer(folder / "transfers", name, DIGITS.name) for name in TRANSFERS]
 
 
 def make_workspace(folder: Path, digest: str = "d" * 64) -> None:

@@ -36,6 +36,19 @@ def test_what_only_files_know(project):
     assert "seed_0/config.json, after dvc pull" in said
 
 
+def test_a_transfers_runs_lie_in_a_folder_of_their_own(project):
+    table = project / "reports/tiny/transfers/cifar10_vit_small.csv"
+    table.parent.mkdir()
+    table.write_text(f"seed,top1_pct,digest\n0,90.5,{DIGEST}\n")
+    runs = "data/transfers/tiny/cifar10_vit_small"
+    (project / "dvc.lock").write_text(
+        f"stages:\n  t:\n    outs:\n    - path: {runs}\n      md5: def.dir\n"
+    )
+    said = list(origin(project, project / "work", "tiny", "cifar10_vit_small"))
+    assert f"  {runs}: dvc md5 def.dir" in said
+    assert f"    configuration {runs}/seed_0/config.json, after dvc pull" in said
+
+
 def test_commit_and_journal_are_found_by_the_digest(project):
     commit = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]
     for command in (["git", "add", "reports"], commit):

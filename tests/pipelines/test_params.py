@@ -231,6 +231,11 @@ MISTAKES = {
         "baseline: deit_small_distilled\n",
         ["derived.deit_small_distilled.baseline", "no other row"],
     ),
+    "line end in a name": (
+        "\n  vit_small:\n",
+        '\n  "vit_small\\n":\n',
+        ["rows: a name is lower-case letters", r"got 'vit_small\n'"],
+    ),
     "transfer of nothing": (
         "    needs: t2t_vit_14\n    set: cifar10\n",
         "    needs: t2t_vit\n    set: cifar10\n",

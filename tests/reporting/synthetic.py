@@ -135,12 +135,18 @@ def _write_row(results: Results, row: str, number: int, seeds: int, epochs: int)
 
 def write_metrics(results: Results, row: str, metrics: Mapping[str, Any]) -> None:
     """Write a row's metrics, sealed with its two tables as they are."""
+    tables = (folder / f"{row}.csv" for folder in (results.evaluations_dir, results.curves_dir))
+    write_sealed(results.metrics_dir / f"{row}.json", metrics, *tables)
+
+
+def write_sealed(path: Path, metrics: Mapping[str, Any], evaluations: Path, curves: Path) -> None:
+    """Write `metrics` at `path`, sealed with the two tables as they are."""
     companions = {
-        "evaluations_sha256": sha256_file(results.evaluations_dir / f"{row}.csv"),
-        "curves_sha256": sha256_file(results.curves_dir / f"{row}.csv"),
+        "evaluations_sha256": sha256_file(evaluations),
+        "curves_sha256": sha256_file(curves),
     }
     content = {key: value for key, value in metrics.items() if key != SEAL}
-    write_json(results.metrics_dir / f"{row}.json", sealed(content | companions))
+    write_json(path, sealed(content | companions))
 
 
 def write_csv(path: Path, names: str, lines: list[list]) -> None:

@@ -8,7 +8,7 @@ import statistics
 from PIL import Image
 
 from t2t.reporting.infos import ClaimInfo, TableInfo, TransferInfo, TransferPaper
-from tests.reporting.synthetic import DIGITS, Results, write_csv
+from tests.reporting.synthetic import DIGITS, Results, write_csv, write_sealed
 
 CLAIMS = {
     "module": ClaimInfo("The T2T module", "effect", "Table 7", "t2t_vit_14", "t2t_vit_14_wo_t2t"),
@@ -96,7 +96,8 @@ def write_costs(results: Results) -> None:
 
 def write_transfers(results: Results) -> None:
     folder = results.folder / "transfers"
-    folder.mkdir()
+    curves = folder / "curves"
+    curves.mkdir(parents=True)
     for number, (name, info) in enumerate(TRANSFERS.items()):
         if name == NOT_TRANSFERRED:
             continue
@@ -106,6 +107,7 @@ def write_transfers(results: Results) -> None:
         ]
         names = "seed,top1_pct,top5_pct,top1_raw_pct,top5_raw_pct,loss,digest"
         write_csv(folder / f"{name}.csv", names, lines)
+        write_csv(curves / f"{name}.csv", "seed,epoch,val_top1_pct", [[0, 0, 50.0 + number]])
         content = {
             "transfer": name,
             "scale": DIGITS.name,
@@ -126,7 +128,8 @@ def write_transfers(results: Results) -> None:
             "val_images": 360,
             "train_images": 1437,
         }
-        (folder / f"{name}.json").write_text(json.dumps(content))
+        tables = (place / f"{name}.csv" for place in (folder, curves))
+        write_sealed(folder / f"{name}.json", content, *tables)
 
 
 def write_analysis(results: Results, row: str) -> None:

@@ -62,6 +62,21 @@ DAMAGE = {
         lambda t: t.replace('"top1_pct": 90.5', '"top1_pct": 90.9'),
         "top1_pct: is 90.9",
     ),
+    "interval of other seeds": (
+        "transfers/cifar10_t2t_vit_14.json",
+        lambda t: t.replace('"top1_low_pct": 84.15', '"top1_low_pct": 89.15'),
+        "cifar10_t2t_vit_14.json: content_sha256",
+    ),
+    "other seeds": (
+        "transfers/cifar10_t2t_vit_14.csv",
+        lambda t: t.replace("98.5", "97.5"),
+        r"cifar10_t2t_vit_14.csv: .*not the file that .*cifar10_t2t_vit_14.json",
+    ),
+    "other curves": (
+        "transfers/curves/cifar10_t2t_vit_14.csv",
+        lambda t: t.replace("50.0", "51.0"),
+        r"curves/cifar10_t2t_vit_14.csv: .*not the file that",
+    ),
     "other row": (
         f"analyses/{ANALYSED}/redundancy.json",
         lambda t: t.replace('"row": "t2t_vit_14"', '"row": "vit_small"'),
@@ -93,7 +108,8 @@ def test_damaged_parts_are_named(whole, name, damage, said):
         whole.collect(**ALL_PARTS)
 
 
-def test_a_transfer_without_its_seeds_is_named(whole):
-    (whole.folder / "transfers" / "cifar10_t2t_vit_14.csv").unlink()
-    with pytest.raises(DataError, match="cifar10_t2t_vit_14.csv: missing"):
+@pytest.mark.parametrize("table", ["cifar10_t2t_vit_14.csv", "curves/cifar10_t2t_vit_14.csv"])
+def test_a_transfer_without_its_tables_is_named(whole, table):
+    (whole.folder / "transfers" / table).unlink()
+    with pytest.raises(DataError, match=f"{table}: missing"):
         whole.collect(**ALL_PARTS)

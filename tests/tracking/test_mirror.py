@@ -9,9 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from t2t.evaluation.released_run import released_run
+from t2t.models import create
+from t2t.tracking import delivery
 from t2t.tracking.mirror import Mirror
+from t2t.training.journal import read_journal
 from t2t.training.record import record_evaluation
 from t2t.training.run import network_of, train_run
+from tests.runs import short_config
 from tests.tracking.reading import only_run, points
 
 pytestmark = [
@@ -78,6 +83,21 @@ def test_delivering_again_adds_nothing(work, uri, forget):
     assert len(run.outputs.model_outputs) == 1
 
 
+def test_a_workspace_without_news_is_not_read_again(work, uri, finished, monkeypatch):
+    mirror, read = Mirror(work, uri), []
+    monkeypatch.setattr(
+        delivery, "read_journal", lambda path: read.append(path) or read_journal(path)
+    )
+    assert mirror.deliver() and mirror.deliver() and read
+    read.clear()
+    assert mirror.deliver() and not read
+    record_evaluation(work, finished[1], {"top1_pct": 97.5}, {})
+    assert mirror.deliver() and only_run(uri)[1].data.metrics["top1_pct"] == 97.5
+    (ledger,) = work.glob("*/mirror.json")
+    ledger.unlink()
+    assert mirror.deliver() and ledger.is_file(), "without it all is owed again"
+
+
 def test_evaluation_joins_the_same_run(work, uri, finished):
     Mirror(work, uri).deliver()
     metrics = {"top1_pct": 97.5, "params_m": 0.1}
@@ -123,9 +143,26 @@ def test_a_run_carries_its_rows_labels(work, uri):
     assert labels["t2t_vit_14"].items() <= run.data.tags.items()
 
 
-def test_no_secret_of_the_environment_is_delivered(shards, tmp_path, uri, monkeypatch):
-    from tests.runs import short_config
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_weights_that_were_not_trained_here_are_delivered_too(shards, tmp_path, uri, evaluated):
+    config, work, weights = short_config(), tmp_path / "work", tmp_path / "theirs.pth"
+    names = "backbone", "width_factor", "depth_factor"
+    network = {name: getattr(config, name) for name in names}
+    model = create(config.variant, image_size=32, num_classes=10, **network)
+    torch.save({"state_dict_ema": model.state_dict()}, weights)
+    resolved = released_run(config, weights, shards, work, tmp_path / "out", {}, None)
+    if evaluated:
+        record_evaluation(work, resolved, {"top1_pct": 97.5}, {})
+    mirror = Mirror(work, uri)
+    assert mirror.deliver(), mirror.problem
+    client, run = only_run(uri)
+    assert run.info.status == "FINISHED" and len(run.outputs.model_outputs) == 1
+    known = [time for history in points(client, run).values() for _, time, _ in history]
+    assert len(known) == evaluated
+    assert run.info.end_time == max(known, default=run.info.start_time)
 
+
+def test_no_secret_of_the_environment_is_delivered(shards, tmp_path, uri, monkeypatch):
     monkeypatch.setenv("SOME_API_TOKEN", "planted-secret-123")
     train_run(short_config(), shards, tmp_path / "work", tmp_path / "out", {"stage": "train"})
     Mirror(tmp_path / "work", uri).deliver()
