@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from t2t.errors import EnvironmentProblem
 from t2t.files import NO_ROOM
@@ -93,6 +93,7 @@ def _train(
             if ranks.is_first:
                 _finish(fit, resolved)
         if ranks.is_first:
+            delete_checkpoints(folder)
             publish_result(folder, out)
 
 
@@ -157,13 +158,14 @@ def _fit(
 
 
 def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:
-    """Writes the run's files, makes them its result, and drops the checkpoints."""
+    """Writes the run's files and makes them its result."""
     partial = fit.folder / "result.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     for name, module in (("ema", fit.state.average.module), ("raw", fit.state.model)):
         weights = {key: value.cpu().contiguous() for key, value in module.state_dict().items()}
-        save_file(weights, partial / f"{name}.safetensors")
+        # In memory first: where the disk is full, the library's own writing raises no OSError.
+        (partial / f"{name}.safetensors").write_bytes(save(weights))
     (partial / "config.json").write_text(json.dumps(resolved, indent=2, sort_keys=True) + "\n")
     with open(partial / "metrics.jsonl", "w", encoding="utf-8") as stream:
         for event in read_journal(fit.folder / JOURNAL):
@@ -171,7 +173,6 @@ def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:
                 line = {"step": event["step"], **event["metrics"]}
                 stream.write(json.dumps(line) + "\n")
     seal_result(fit.folder, partial)
-    delete_checkpoints(fit.folder)
 
 
 @contextmanager

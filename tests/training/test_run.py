@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from t2t.errors import CheckpointError, Diverged, EnvironmentProblem, Preempted
 from t2t.training import loop as loop_module
+from t2t.training import run as run_module
 from t2t.training.journal import read_journal
 from t2t.training.record import JOURNAL
 from t2t.training.run import train_run
@@ -117,6 +118,21 @@ def test_finished_run_is_not_trained_again(config, shards, tmp_path, monkeypatch
     interrupt_at(monkeypatch, 0)
     train_run(config, shards, tmp_path / "work", tmp_path / "again", {})
     assert contents(tmp_path / "again") == undisturbed(config)
+
+
+def test_a_kill_after_the_result_leaves_no_checkpoint_for_good(
+    config, shards, tmp_path, monkeypatch
+):
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "delete_checkpoints", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert list(tmp_path.glob("work/*/step_*"))
+    train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert not list(tmp_path.glob("work/*/step_*"))
 
 
 def test_damaged_result_is_refused(config, shards, tmp_path):
