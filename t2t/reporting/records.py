@@ -115,13 +115,13 @@ def read_result(
     _check_close(
         metrics_file, "top1_std_pct", metrics.top1_std_pct or 0.0, spread, evaluations_file
     )
-    _check_seal(metrics_file)
-    _check_companion(metrics_file, evaluations_file, metrics.evaluations_sha256)
+    check_seal(metrics_file)
+    check_companion(metrics_file, evaluations_file, metrics.evaluations_sha256)
     curve: tuple[CurvePoint, ...] = ()
     if curves_file is not None:
         curve = read_table(curves_file, CurvePoint)
         _unique(curves_file, "seed, epoch", [(point.seed, point.epoch) for point in curve])
-        _check_companion(metrics_file, curves_file, metrics.curves_sha256)
+        check_companion(metrics_file, curves_file, metrics.curves_sha256)
     return RowResult(metrics, seeds, curve)
 
 
@@ -136,18 +136,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_seal(path: Path) -> None:
-    if not is_sealed(json.loads(path.read_text(encoding="utf-8"))):
+def check_seal(path: Path) -> None:
+    """Raises DataError where a value of the JSON file was changed after it was written."""
+    if not is_sealed(read_json(path)):
         raise DataError(
-            f"{path}: {SEAL}: is not that of its figures, one was changed; evaluate the row again"
+            f"{path}: {SEAL}: is not that of its figures, one was changed; run its stage again"
         )
 
 
-def _check_companion(metrics_file: Path, path: Path, sha256: str) -> None:
-    if sha256_file(path) != sha256:
+def check_companion(metrics_file: Path, path: Path, sha256: str | None) -> None:
+    """Raises DataError where `path` is not the file with which `metrics_file` was written."""
+    if not path.is_file() or sha256_file(path) != sha256:
         raise DataError(
             f"{path}: not the file that {metrics_file} was written beside, one of the two is an "
-            "older run's or was changed; evaluate the row again"
+            "older run's or was changed; run their stage again"
         )
 
 

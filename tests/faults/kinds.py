@@ -113,6 +113,11 @@ KINDS = {
             kinds_of_results.read_metrics,
         ),
         Kind(
+            "measurements",
+            kinds_of_results.make_measurements,
+            kinds_of_results.read_measurements,
+        ),
+        Kind(
             "journal",
             kinds_of_results.make_workspace,
             kinds_of_results.read_workspace,

@@ -18,7 +18,8 @@ from t2t.training.journal import Journal, read_journal
 from t2t.training.recipe import Recipe
 from t2t.training.record import JOURNAL, read_run_record, record_run
 from t2t.training.run import train_run
-from tests.reporting.synthetic import DIGITS, table_7, write_results
+from tests.reporting.synthetic import DIGITS, Results, table_7, write_results
+from tests.reporting.synthetic_parts import ANALYSED, TRANSFERS, write_parts
 from tests.runs import FirstImages, changed, short_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,25 @@ def read_metrics(folder: Path) -> Any:
     report = collect(ROWS, DIGITS, folder)
     curves = [row.result and [p.model_dump() for p in row.result.curve] for row in report.rows]
     return table_csv(report), table_markdown(report), curves
+
+
+def make_measurements(folder: Path) -> None:
+    """What a report shows beside the rows; their own files lie outside, so that they stay sound."""
+    rows = folder.parent / "rows"
+    write_results(rows, ROWS, epochs=2)
+    write_parts(Results(ROWS, folder))
+
+
+def read_measurements(folder: Path) -> Any:
+    """All of a report, which is what is shown."""
+    rows = folder.parent / "rows"
+    for part in ("metrics", "evaluations", "curves"):
+        (folder / part).symlink_to(rows / part)
+    try:
+        return collect(ROWS, DIGITS, folder, transfers=TRANSFERS, analyses=[ANALYSED])
+    finally:
+        for part in ("metrics", "evaluations", "curves"):
+            (folder / part).unlink()
 
 
 def make_workspace(folder: Path, digest: str = "d" * 64) -> None:

@@ -40,7 +40,30 @@ def test_every_part_is_read(whole):
     assert len(analysis.redundancy.networks) == 3 and len(analysis.pictures) == 5
 
 
+SEALED = "content_sha256: is not that of its figures"
 DAMAGE = {
+    "a cost": ("costs.json", lambda t: t.replace('"latency_ms": 2.5', '"latency_ms": 2.6'), SEALED),
+    "a difference": ("differences.json", lambda t: t.replace("1.5", "1.6"), SEALED),
+    "a transfer's figure": (
+        "transfers/cifar10_t2t_vit_14.json",
+        lambda t: t.replace('"top5_pct": 99.0', '"top5_pct": 98.0'),
+        SEALED,
+    ),
+    "a transfer's seed": (
+        "transfers/cifar10_t2t_vit_14.csv",
+        lambda t: t.replace(",98.5,", ",98.6,", 1),
+        "cifar10_t2t_vit_14.csv: not the file that",
+    ),
+    "a head's worth": (
+        f"analyses/{ANALYSED}/redundancy.json",
+        lambda t: t.replace('"mean_drop_pct": 0.4', '"mean_drop_pct": 0.5'),
+        SEALED,
+    ),
+    "no list of pictures": (
+        f"analyses/{ANALYSED}/images.json",
+        lambda t: "{",
+        "images.json: not JSON",
+    ),
     "no JSON": ("costs.json", lambda text: text[:-4], "costs.json: not JSON"),
     "not a number": ("costs.json", lambda t: t.replace("2.5", "NaN"), "rows.*finite"),
     "basis": ("differences.json", lambda t: t.replace("seeds and", "and"), "t2t_vit_14: over"),
@@ -67,7 +90,7 @@ DAMAGE = {
     "no picture": (
         f"analyses/{ANALYSED}/tokens_1.png",
         lambda t: "",
-        "tokens_1.png: missing or no",
+        "tokens_1.png: not the file that .*redundancy.json was written beside",
     ),
     "path outside": (
         f"analyses/{ANALYSED}/images.json",
