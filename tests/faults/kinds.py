@@ -112,6 +112,7 @@ KINDS = {
             kinds_of_results.make_metrics,
             kinds_of_results.read_metrics,
         ),
+        Kind("predictions", kinds_of_results.make_predictions, kinds_of_results.read_predictions),
         Kind(
             "measurements",
             kinds_of_results.make_measurements,

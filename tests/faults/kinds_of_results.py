@@ -5,12 +5,15 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 
 from pipelines.check import check_params
 from pipelines.params.training import resolve_recipe
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared, prepare
+from t2t.evaluation.paired import differences
+from t2t.evaluation.predictions import Predictions, read_row, write_predictions
 from t2t.evaluation.row import evaluate_row
 from t2t.reporting.collect import collect
 from t2t.reporting.table import table_csv, table_markdown
@@ -75,6 +78,22 @@ def read_measurements(folder: Path) -> Any:
     finally:
         for part in ("metrics", "evaluations", "curves"):
             (folder / part).unlink()
+
+
+def make_predictions(folder: Path) -> None:
+    """Two rows with two seeds each."""
+    draws = np.random.default_rng(0)
+    labels = draws.integers(0, 10, 300, dtype=np.int32)
+    for row in ("one", "other"):
+        for seed in (0, 1):
+            top = draws.integers(0, 10, (300, 5), dtype=np.int32)
+            answers = Predictions(labels, top, draws.random(300, np.float32))
+            write_predictions(answers, folder / row / f"seed_{seed}.parquet")
+
+
+def read_predictions(folder: Path) -> Any:
+    """The difference that a report shows of them."""
+    return differences({row: read_row(folder / row) for row in ("one", "other")}, {"one": "other"})
 
 
 def make_workspace(folder: Path, digest: str = "d" * 64) -> None:

@@ -14,6 +14,7 @@ COUNTS = {
     "checkpoint": 100,
     "finished run": 120,
     "metrics": 120,
+    "predictions": 100,
     "measurements": 120,
     "journal": 100,
     "params.yaml": 150,
