@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from t2t.files import SEAL
 from tests.e2e.project import Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -62,7 +63,7 @@ def test_first_repro_runs_every_stage_once(made):
     vit = json.loads(project.read("reports/digits/metrics/vit_small.json"))
     delta = vit["top1_pct"] - metrics["top1_pct"]
     assert differences["vit_small"]["delta_pct"] == pytest.approx(delta)
-    assert set(differences) == {"vit_small", "t2t_vit_14_384"}
+    assert set(differences) == {"vit_small", "t2t_vit_14_384", SEAL}
 
 
 def test_a_transfer_is_trained_on_its_own_set_and_scored_there(made):
