@@ -2,15 +2,33 @@
 
 import sys
 import threading
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
+from prefect.settings import (
+    PREFECT_API_REQUEST_TIMEOUT,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
 from prefect.states import Cancelling
 
 from pipelines.flows.pool import Hint
 from pipelines.flows.request import Request
+
+_PATIENCE_S = 10
+
+
+def _once() -> AbstractContextManager[Any]:
+    """Asks once, and for seconds: the coordinator asks again, and has results to look for.
+
+    Prefect's client itself would take six times a minute, and another one between them.
+    """
+    return temporary_settings(
+        {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: _PATIENCE_S}
+    )
 
 
 class PrefectDispatcher:
@@ -24,14 +42,15 @@ class PrefectDispatcher:
     def submit(self, request: Request) -> str | None:
         """The flow run's id, None where the server does not answer."""
         try:
-            run: Any = run_deployment(
-                self._deployment,
-                parameters=request.model_dump(),
-                timeout=0,
-                # Asked twice, because an answer was lost, it is still one run.
-                idempotency_key=request.own_note,
-                tags=[request.scale, request.stage],
-            )
+            with _once():
+                run: Any = run_deployment(
+                    self._deployment,
+                    parameters=request.model_dump(),
+                    timeout=0,
+                    # Asked twice, because an answer was lost, it is still one run.
+                    idempotency_key=request.own_note,
+                    tags=[request.scale, request.stage],
+                )
         except Exception as error:
             self._say(error)
             return None
@@ -40,7 +59,7 @@ class PrefectDispatcher:
     def hint(self, run: str) -> Hint:
         """What the server says, if it says anything."""
         try:
-            with get_client(sync_client=True) as client:
+            with _once(), get_client(sync_client=True) as client:
                 state = client.read_flow_run(UUID(run)).state
         except Exception as error:
             self._say(error)
@@ -50,7 +69,7 @@ class PrefectDispatcher:
     def cancel(self, run: str) -> None:
         """Has the worker stop it, as far as the server can."""
         try:
-            with get_client(sync_client=True) as client:
+            with _once(), get_client(sync_client=True) as client:
                 client.set_flow_run_state(UUID(run), Cancelling())
         except Exception as error:
             self._say(error)

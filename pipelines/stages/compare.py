@@ -7,7 +7,7 @@ from pathlib import Path
 
 from t2t.evaluation.paired import differences
 from t2t.evaluation.predictions import read_row
-from t2t.files import write_json
+from t2t.files import sealed, write_json
 
 
 def main(argv: Sequence[str]) -> None:
@@ -22,4 +22,4 @@ def main(argv: Sequence[str]) -> None:
     names = {key.partition("/")[0] for key in baselines}
     rows = {row: read_row(args.predictions / row) for row in sorted(names)}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(args.out, differences(rows, baselines))
+    write_json(args.out, sealed(differences(rows, baselines)))

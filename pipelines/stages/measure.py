@@ -13,7 +13,7 @@ from pipelines.params.reader import Params
 from pipelines.params.training import CpuThreads
 from t2t.data.shard_manifest import load_manifest
 from t2t.evaluation.costs import measure_costs
-from t2t.files import write_json
+from t2t.files import sealed, write_json
 from t2t.training.config import FINE_VAL_SHARD, VAL_SHARD
 from t2t.training.devices import FIRST_PLACE, device_name
 
@@ -52,5 +52,5 @@ def main(argv: Sequence[str]) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "rows": {row: cost.plain() for row, cost in costs.items()},
     }
-    write_json(args.out, content)
+    write_json(args.out, sealed(content))
     print(f"{len(costs)} networks on {content['device']}")

@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from t2t.analysis.correlation import rank_correlation, ranks_within
-from t2t.analysis.gallery import write_gallery
+from t2t.analysis.gallery import INDEX, write_gallery
 from t2t.analysis.look import Look, look_inside
 from t2t.analysis.redundancy import Redundancy, compare_heads
 from t2t.analysis.removal import remove_each_head
 from t2t.analysis.sample import ValidationSample
-from t2t.files import write_json
+from t2t.files import sealed, sha256_file, write_json
 from t2t.training.config import network_of
 from t2t.training.finished import finished_runs
 
@@ -67,7 +67,10 @@ def analyse_row(
         "all_seeds": summary(seeds),
     }
     content = _rounded(content)
-    write_gallery(cast(Look, look), pictured.permute(0, 2, 3, 1).numpy(), out, content["row"])
+    images_seen = pictured.permute(0, 2, 3, 1).numpy()
+    shown = write_gallery(cast(Look, look), images_seen, out, content["row"])
+    names = [INDEX, *(picture.file for picture in shown)]
+    content = sealed(content | {"files": {name: sha256_file(out / name) for name in names}})
     write_json(out / REDUNDANCY, content)
     return content
 

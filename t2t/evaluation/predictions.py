@@ -1,5 +1,7 @@
 """What a network answers for each image, kept so that a later metric needs no network."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from t2t.errors import DataError
-from t2t.files import commit, partial_path
+from t2t.files import SEAL, commit, partial_path
 
 TOP = 5
 NO_CLASS = -1
@@ -33,8 +35,9 @@ class Predictions:
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
     """Writes a parquet file with a line for each image: `image` (its position in the validation
-    shard), `label`, `top1` to `top5` (int32), `confidence` (float32). Equal predictions give equal
-    bytes."""
+    shard), `label`, `top1` to `top5` (int32), `confidence` (float32). A seal covers them all
+    and the names of the file and its folder, since readers of parquet do not notice a flipped bit
+    or another row's file. Equal predictions give equal bytes in a file of the same name."""
     import pyarrow
     import pyarrow.parquet
 
@@ -47,30 +50,44 @@ def write_predictions(predictions: Predictions, path: Path) -> None:
     partial = partial_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pyarrow.parquet.write_table(pyarrow.table(columns), partial, compression="zstd")
+        table = pyarrow.table(columns, metadata={SEAL: _sha256_of(columns, path)})
+        pyarrow.parquet.write_table(table, partial, compression="zstd")
         commit(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def read_predictions(path: Path) -> Predictions:
-    """What `write_predictions` wrote. Raises DataError for a file that is none of its."""
+    """What `write_predictions` wrote. Raises DataError for a file that is none of its, or was
+    changed."""
     import pyarrow
     import pyarrow.parquet
 
     try:
         table = pyarrow.parquet.read_table(path)
+        seal = (table.schema.metadata or {}).get(SEAL.encode(), b"").decode()
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
         images, labels = columns["image"], columns["label"]
         top = np.stack([columns[name] for name in _TOP_COLUMNS], axis=1)
         confidence = columns["confidence"]
     except (OSError, KeyError, ValueError, pyarrow.ArrowException) as error:
+        said = " ".join(str(error).split())
         raise DataError(
-            f"{path}: no table of predictions ({error}); evaluate the row again"
+            f"{path}: no table of predictions ({said}); evaluate the row again"
         ) from None
     if not np.array_equal(images, np.arange(len(images))):
         raise DataError(f"{path}: image: is not 0, 1, 2, ...; evaluate the row again")
+    if seal != _sha256_of(columns, path):
+        raise DataError(f"{path}: changed since it was written, or moved; evaluate the row again")
     return Predictions(labels, top, confidence)
+
+
+def _sha256_of(columns: Mapping[str, NDArray[Any]], path: Path) -> str:
+    digest = hashlib.sha256(f"{path.parent.name}/{path.name} ".encode())
+    for name, values in columns.items():
+        digest.update(f"{name} {values.dtype} {len(values)} ".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def read_row(folder: Path) -> dict[int, Predictions]:

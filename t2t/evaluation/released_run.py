@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from t2t.data.sources.fetch import Remote, obtain_file
@@ -114,8 +114,9 @@ def _write(model: nn.Module, resolved: Mapping[str, Any], folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    content = save(state)  # in memory first, as training does
     for name in ("ema", "raw"):
-        save_file(state, partial / f"{name}.safetensors")
+        (partial / f"{name}.safetensors").write_bytes(content)
     (partial / "config.json").write_text(json_text(resolved))
     (partial / "metrics.jsonl").write_text("")
     seal_result(folder, partial)

@@ -77,7 +77,7 @@ def load_released(
 
 def save_safetensors(model: nn.Module, path: str | Path) -> None:
     """Writes the model's weights at `path`: the whole file, or on an error none."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -85,7 +85,8 @@ def save_safetensors(model: nn.Module, path: str | Path) -> None:
     metadata = {} if size is None else {"image_size": f"{size[0]}x{size[1]}"}
     partial = partial_path(path)
     try:
-        save_file(state, partial, metadata)
+        # In memory first: where the disk is full, the library's own writing raises no OSError.
+        partial.write_bytes(save(state, metadata))
         commit(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from t2t.errors import DataError
+from t2t.files import SEAL
 from t2t.reporting.records import (
     Count,
     NetworkMetrics,
@@ -28,7 +29,6 @@ from t2t.reporting.records import (
 Points = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=-1.001, le=1.001, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class _Record(BaseModel):
@@ -146,9 +146,11 @@ class AllSeeds(_Record):
 
 
 class Redundancy(SeedHeads):
-    """The heads of one row's networks, over a fixed sample of images."""
+    """The heads of one row's networks, over a fixed sample of images; of each file beside it, the
+    SHA-256."""
 
     row: str
+    files: Mapping[str, str]
     images: Count
     removal_images: Count
     other_seeds: list[SeedHeads]
@@ -180,15 +182,22 @@ def read_differences(path: Path) -> dict[str, Difference]:
     """Each row's difference to its baseline; empty where `path` is absent."""
     if not path.is_file():
         return {}
-    return {
+    found = {
         row: validated(Difference, content, f"{path}: {row}")
         for row, content in read_json(path).items()
+        if row != SEAL
     }
+    check_seal(path)
+    return found
 
 
 def read_costs(path: Path) -> Costs | None:
     """The costs of the rows; null where `path` is absent."""
-    return validated(Costs, read_json(path), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    costs = validated(Costs, read_json(path), str(path))
+    check_seal(path)
+    return costs
 
 
 def read_transfer(folder: Path, transfer: str, scale: str) -> TransferResult | None:
@@ -231,18 +240,20 @@ def read_analysis(folder: Path, row: str) -> Analysis | None:
                 f"{path}: layer {layer.layer}: one entry for each of its {layer.heads} heads is "
                 f"needed, lists have {sorted(sizes)}"
             )
+    check_seal(path)
     listed = folder / "images.json"
-    items = json.loads(listed.read_text(encoding="utf-8")) if listed.is_file() else []
-    images = tuple(validated(Image, item, str(listed)) for item in items)
-    return Analysis(
-        redundancy=redundancy,
-        images=images,
-        pictures=tuple(_png(folder / image.file) for image in images),
-    )
+    images = tuple(validated(Image, item, str(listed)) for item in _items(listed))
+    for file in (listed, *(folder / image.file for image in images)):
+        check_companion(path, file, redundancy.files.get(file.name))
+    pictures = tuple((folder / image.file).read_bytes() for image in images)
+    return Analysis(redundancy=redundancy, images=images, pictures=pictures)
 
 
-def _png(path: Path) -> bytes:
-    content = path.read_bytes() if path.is_file() else b""
-    if not content.startswith(_PNG):
-        raise DataError(f"{path}: missing or no PNG, though images.json lists it")
-    return content
+def _items(path: Path) -> list[object]:
+    try:
+        items = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    if not isinstance(items, list):
+        raise DataError(f"{path}: missing or no list of pictures; analyse the row again")
+    return items

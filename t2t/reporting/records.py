@@ -174,18 +174,18 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def check_seal(path: Path) -> None:
     """Raises DataError where a figure in the JSON file `path` is not the one that was sealed."""
-    if not is_sealed(json.loads(path.read_text(encoding="utf-8"))):
+    if not is_sealed(read_json(path)):
         raise DataError(
             f"{path}: {SEAL}: is not that of its figures, one was changed; run its stage again"
         )
 
 
-def check_companion(metrics_file: Path, path: Path, sha256: str) -> None:
+def check_companion(metrics_file: Path, path: Path, sha256: str | None) -> None:
     """Raises DataError where `path` is missing or not the file that `metrics_file` goes with."""
     if not path.is_file() or sha256_file(path) != sha256:
         raise DataError(
-            f"{path}: missing, or not the file that {metrics_file} was written beside: one of the "
-            "two is an older run's or was changed; run its stage again"
+            f"{path}: not the file that {metrics_file} was written beside: it is missing, or one "
+            "of the two is an older run's or was changed; run its stage again"
         )
 
 

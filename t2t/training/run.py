@@ -93,6 +93,7 @@ def _train(
             if ranks.is_first:
                 _finish(fit, resolved)
         if ranks.is_first:
+            delete_checkpoints(folder)
             publish_result(folder, out)
 
 
@@ -159,7 +160,7 @@ def _fit(
 
 
 def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:
-    """Writes the run's files, makes them its result, and drops the checkpoints."""
+    """Writes the run's files and makes them its result."""
     partial = fit.folder / "result.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -172,7 +173,6 @@ def _finish(fit: Fit, resolved: Mapping[str, Any]) -> None:
                 line = {"step": event["step"], **event["metrics"]}
                 stream.write(json.dumps(line) + "\n")
     seal_result(fit.folder, partial)
-    delete_checkpoints(fit.folder)
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 import importlib
 import re
+import socket
+import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -104,15 +107,36 @@ def test_the_page_says_what_is_there(tmp_path, monkeypatch):
     assert "http://127.0.0.1:5000/#/experiments" in result_page(tmp_path, "digits", tmp_path)
 
 
-def test_a_dispatcher_without_a_server_raises_nothing(capsys):
-    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+REQUEST = {
+    "commit": "a" * 40, "stage": "train@a", "scale": "tiny", "gpus": 0, "digest": "b" * 32,
+    "token": "c" * 32, "upstream": "", "beat_s": 1.0,
+}  # fmt: skip
 
-    from pipelines.flows.dispatch import PrefectDispatcher
+
+@pytest.mark.faults("Prefect's server gone, stuck, and back")
+@pytest.mark.parametrize(("server", "error"), [("gone", "ConnectError"), ("stuck", "ReadTimeout")])
+def test_a_dispatcher_without_a_server_raises_nothing_and_returns_soon(
+    server, error, capsys, monkeypatch
+):
+    """A coordinator looks for results between two of these calls."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from pipelines.flows import dispatch
     from pipelines.flows.pool import Hint
+    from pipelines.flows.request import Request
 
-    nobody = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
-    with temporary_settings(nobody):
-        dispatcher = PrefectDispatcher("gpu")
-        for _ in range(2):
-            assert dispatcher.hint("00000000-0000-0000-0000-000000000000") is Hint.UNKNOWN
-    assert capsys.readouterr().err.count("Prefect: ConnectError") == 1, "said once"
+    monkeypatch.setattr(dispatch, "_PATIENCE_S", 1)
+    with socket.socket() as stuck:
+        stuck.bind(("127.0.0.1", 0))
+        if server == "stuck":
+            stuck.listen()  # takes connections, and never says a word
+        address = f"http://127.0.0.1:{stuck.getsockname()[1]}/api"
+        with temporary_settings({PREFECT_API_URL: address}):
+            dispatcher, run = dispatch.PrefectDispatcher("gpu"), str(uuid.uuid4())
+            began = time.monotonic()
+            for _ in range(2):
+                assert dispatcher.hint(run) is Hint.UNKNOWN
+            assert capsys.readouterr().err.count(f"Prefect: {error}") == 1, "said once"
+            assert dispatcher.submit(Request(**REQUEST)) is None
+            dispatcher.cancel(run)
+            assert time.monotonic() - began < 30

@@ -59,6 +59,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.faults("dead or stuck encoder")
 def test_a_killed_parent_leaves_no_orphan(tmp_path, shm_kept_clean):
     script, folder = tmp_path / "writing.py", tmp_path / "asked"
     script.write_text(WRITING)
@@ -86,6 +87,7 @@ print(list(encode(samples, RawForm(16, 1.0), workers=1, stall_timeout_s=60.0)))
 """
 
 
+@pytest.mark.faults("dead or stuck encoder")
 def test_workers_that_die_before_they_read_are_told():
     """A script from standard input cannot be imported by its children, which end at once."""
     result = subprocess.run(

@@ -4,6 +4,7 @@ import gzip
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -250,6 +251,25 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path, suffix, monkeypatc
                 file.writestr(name, content)
     with pytest.raises(DataError, match=f"pack{suffix}: refused: it unpacks to more than 1,048,5"):
         unpack(archive, tmp_path / "set")
+    assert names(tmp_path) == [archive.name]
+
+
+@pytest.mark.faults("hostile archive")
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, kind):
+    """64 MB of zeros are 64 kB in an archive, and tarfile would hold them three times."""
+    header = tarfile.TarInfo("a")
+    header.type, header.size = kind, 64 << 20
+    archive = tmp_path / "pack.tgz"
+    with gzip.open(archive, "wb") as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT) + bytes(header.size) + bytes(1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="refused: a header of 67,108,864 bytes"):
+            unpack(archive, tmp_path / "set")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
     assert names(tmp_path) == [archive.name]
 
 

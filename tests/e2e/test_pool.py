@@ -19,7 +19,12 @@ import pytest
 from pipelines.flows.services import services
 from tests.e2e.project import Project
 
-pytestmark = [pytest.mark.pool, pytest.mark.timeout(1500)]
+pytestmark = [
+    pytest.mark.pool,
+    pytest.mark.timeout(1500),
+    pytest.mark.faults("Prefect's server gone, stuck, and back"),
+]
+STUCK_S = 15
 LONG = ("epochs: 2", "epochs: 20")
 WAIT_S = 900
 
@@ -120,7 +125,8 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(tmp_path, monkeyp
 
 
 def test_a_server_that_is_gone_costs_the_flow_nothing(tmp_path, monkeypatch):
-    """reproduce/local: the work goes on and ends well, told by its own summary."""
+    """reproduce/local: the work goes on and ends well, told by its own summary. The server is stuck
+    for a while, comes back, and is killed."""
     machine = Machine(tmp_path, monkeypatch)
     main = machine.project.folder
     with services(main, free_port(), free_port()) as running:
@@ -132,7 +138,12 @@ def test_a_server_that_is_gone_costs_the_flow_nothing(tmp_path, monkeypatch):
             env=running.environment(main), cwd=main, check=True, capture_output=True,
         )  # fmt: skip
         wait_for(lambda: any(main.glob("data/checkpoints/*/step_*.pt")))
-        os.killpg(running.process("prefect").pid, signal.SIGKILL)
+        server = running.process("prefect").pid
+        os.killpg(server, signal.SIGSTOP)
+        time.sleep(STUCK_S)
+        os.killpg(server, signal.SIGCONT)
+        time.sleep(1)
+        os.killpg(server, signal.SIGKILL)
         assert wait_for(machine.summary)["exit_code"] == 0
     assert machine.project.stale() == set()
     shutil.rmtree(main)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 import pytest
 import torch
@@ -66,17 +67,20 @@ def test_the_file_has_the_columns_that_it_promises(kept, tmp_path):
 
 
 def test_what_is_written_reads_back_and_is_the_same_bytes_again(kept, tmp_path):
-    for name in ("seed_2.parquet", "seed_10.parquet"):
-        write_predictions(kept, tmp_path / name)
-    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
-    rows = read_row(tmp_path)
+    for folder in (tmp_path / "a" / "row", tmp_path / "b" / "row"):
+        for name in ("seed_2.parquet", "seed_10.parquet"):
+            write_predictions(kept, folder / name)
+    assert len({path.read_bytes() for path in tmp_path.rglob("*.parquet")}) == 2
+    rows = read_row(tmp_path / "a" / "row")
     assert set(rows) == {2, 10}
     for field in ("labels", "top", "confidence"):
         np.testing.assert_array_equal(getattr(rows[2], field), getattr(kept, field))
     assert read_row(tmp_path / "absent") == {}
 
 
-@pytest.mark.parametrize("fault", ["cut", "no such column", "another order"])
+@pytest.mark.parametrize(
+    "fault", ["cut", "no such column", "another order", "another answer", "another row's"]
+)
 def test_a_file_that_is_none_of_ours_is_refused(kept, tmp_path, fault):
     path = tmp_path / "seed_0.parquet"
     write_predictions(kept, path)
@@ -85,7 +89,14 @@ def test_a_file_that_is_none_of_ours_is_refused(kept, tmp_path, fault):
         path.write_bytes(path.read_bytes()[:-10])
     elif fault == "no such column":
         pyarrow.parquet.write_table(table.drop_columns(["top3"]), path)
-    else:
+    elif fault == "another order":
         pyarrow.parquet.write_table(table.slice(1), path)
+    elif fault == "another answer":
+        place = table.column_names.index("top1")
+        other = pyarrow.compute.add(table["top1"], 1)
+        pyarrow.parquet.write_table(table.set_column(place, "top1", other), path)
+    else:
+        write_predictions(kept, tmp_path / "other" / path.name)
+        path.write_bytes((tmp_path / "other" / path.name).read_bytes())
     with pytest.raises(DataError, match=r"seed_0.parquet: .*evaluate the row again"):
         read_predictions(path)

@@ -23,7 +23,7 @@ def fill(work: Work, folder: Path, count: int) -> Iterator[dict[str, Any]]:
     for version in range(2, count + 2):
         old = work.read(folder)
         free = FREE_BYTES[(version - 2) % len(FREE_BYTES)] + draws.randrange(4096)
-        _take_all_but(free, filler)
+        take_all_but(free, filler)
         said = _said(work, folder, version)
         rest = [path.name for path in folder.rglob("*.partial")]
         left = _left(work, folder)
@@ -39,7 +39,8 @@ def fill(work: Work, folder: Path, count: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _take_all_but(free: int, filler: Path) -> None:
+def take_all_but(free: int, filler: Path) -> None:
+    """Fills the disk under `filler` with that file, to `free` bytes."""
     status = os.statvfs(filler.parent)
     with open(filler, "wb") as file:
         os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - free)

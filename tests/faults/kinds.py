@@ -112,10 +112,11 @@ KINDS = {
             kinds_of_results.make_metrics,
             kinds_of_results.read_metrics,
         ),
+        Kind("predictions", kinds_of_results.make_predictions, kinds_of_results.read_predictions),
         Kind(
-            "transfer",
-            kinds_of_results.make_transfers,
-            kinds_of_results.read_transfers,
+            "measurements",
+            kinds_of_results.make_measurements,
+            kinds_of_results.read_measurements,
         ),
         Kind(
             "journal",

@@ -5,22 +5,24 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ruamel.yaml import YAML
 
 from pipelines.check import check_params
 from pipelines.params.training import resolve_recipe
 from t2t.data.shards import write_shard
 from t2t.data.sources import open_prepared, prepare
+from t2t.evaluation.paired import differences
+from t2t.evaluation.predictions import Predictions, read_row, write_predictions
 from t2t.evaluation.row import evaluate_row
 from t2t.reporting.collect import collect
-from t2t.reporting.measurements import read_transfer
 from t2t.reporting.table import table_csv, table_markdown
 from t2t.training.journal import Journal, read_journal
 from t2t.training.recipe import Recipe
 from t2t.training.record import JOURNAL, read_run_record, record_run
 from t2t.training.run import train_run
 from tests.reporting.synthetic import DIGITS, Results, table_7, write_results
-from tests.reporting.synthetic_parts import TRANSFERS, write_transfers
+from tests.reporting.synthetic_parts import ANALYSED, TRANSFERS, write_parts
 from tests.runs import FirstImages, changed, short_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,12 +61,39 @@ def read_metrics(folder: Path) -> Any:
     return table_csv(report), table_markdown(report), curves
 
 
-def make_transfers(folder: Path) -> None:
-    write_transfers(Results({}, folder))
+def make_measurements(folder: Path) -> None:
+    """What a report shows beside the rows; their own files lie outside, so that they stay sound."""
+    rows = folder.parent / "rows"
+    write_results(rows, ROWS, epochs=2)
+    write_parts(Results(ROWS, folder))
 
 
-def read_transfers(folder: Path) -> Any:
-    return [read_transfer(folder / "transfers", name, DIGITS.name) for name in TRANSFERS]
+def read_measurements(folder: Path) -> Any:
+    """All of a report, which is what is shown."""
+    rows = folder.parent / "rows"
+    for part in ("metrics", "evaluations", "curves"):
+        (folder / part).symlink_to(rows / part)
+    try:
+        return collect(ROWS, DIGITS, folder, transfers=TRANSFERS, analyses=[ANALYSED])
+    finally:
+        for part in ("metrics", "evaluations", "curves"):
+            (folder / part).unlink()
+
+
+def make_predictions(folder: Path) -> None:
+    """Two rows with two seeds each."""
+    draws = np.random.default_rng(0)
+    labels = draws.integers(0, 10, 300, dtype=np.int32)
+    for row in ("one", "other"):
+        for seed in (0, 1):
+            top = draws.integers(0, 10, (300, 5), dtype=np.int32)
+            answers = Predictions(labels, top, draws.random(300, np.float32))
+            write_predictions(answers, folder / row / f"seed_{seed}.parquet")
+
+
+def read_predictions(folder: Path) -> Any:
+    """The difference that a report shows of them."""
+    return differences({row: read_row(folder / row) for row in ("one", "other")}, {"one": "other"})
 
 
 def make_workspace(folder: Path, digest: str = "d" * 64) -> None:

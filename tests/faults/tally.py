@@ -2,7 +2,8 @@
 
 A test that is marked `faults("a kind of fault")` counts as one fault, which held if it passed. One
 that takes the fixture `tally` says how many it injected, and how many held. With `--all-faults`,
-as in `make faults`, tests inject as many as they can, and the table goes to reports/faults.md.
+as in `make faults`, tests inject as many as they can, and where none is chosen by its name the
+table goes to reports/faults.md.
 """
 
 import datetime
@@ -105,9 +106,15 @@ class Table:
         text = table(self.counts)
         terminalreporter.section("faults")
         terminalreporter.write_line(text)
-        if config.getoption("--all-faults"):
+        if _is_whole(config):
             today = datetime.date.today()
             REPORT.write_text(ABOUT.format(date=today) + text + "\n")
+
+
+def _is_whole(config: pytest.Config) -> bool:
+    """Whether everything was asked for: of a part, the table would pass for the whole."""
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    return config.getoption("--all-faults") and not (named or config.option.keyword)
 
 
 def table(counts: dict[str, Count]) -> str:

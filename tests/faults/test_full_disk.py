@@ -9,7 +9,11 @@ import pytest
 
 from pipelines import run as runner
 from t2t.errors import EnvironmentProblem
+from t2t.training import loop
+from t2t.training import run as run_module
 from t2t.training.run import train_run
+from t2t.training.workspace import check_run
+from tests.faults.full_disk import take_all_but
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.faults("full disk")]
 # In the short and in the full form.
@@ -55,6 +59,29 @@ def test_training_on_a_full_disk_goes_on_when_there_is_room(config, shards, tmp_
     for path in out.iterdir():
         assert path.read_bytes() == (tmp_path / "right" / path.name).read_bytes(), path.name
     tally.add(True)
+
+
+def test_a_disk_that_fills_up_during_the_last_step_costs_no_training(
+    config, shards, tmp_path, monkeypatch
+):
+    """Every checkpoint had room, and the finished weights have none."""
+    work, out, filler = tmp_path / "disk", tmp_path / "out", tmp_path / "disk" / "filler"
+    finish = run_module._finish
+
+    def filled(*given):
+        take_all_but(0, filler)
+        finish(*given)
+
+    with small_disk(work, "32m"):
+        with monkeypatch.context() as patch:
+            patch.setattr(run_module, "_finish", filled)
+            with pytest.raises(EnvironmentProblem, match="no room left on the disk"):
+                train_run(config, shards, work, out, {})
+        assert list(work.glob("*/step_000000024-*.pt")) and not out.exists()
+        filler.unlink()
+        monkeypatch.setattr(loop, "train_step", None)  # nothing is trained again
+        train_run(config, shards, work, out, {})
+    check_run(out)
 
 
 def test_the_runner_explains_a_full_disk_of_any_stage(monkeypatch, capsys):

@@ -14,7 +14,8 @@ COUNTS = {
     "checkpoint": 100,
     "finished run": 120,
     "metrics": 120,
-    "transfer": 100,
+    "predictions": 100,
+    "measurements": 120,
     "journal": 100,
     "params.yaml": 150,
 }

@@ -100,6 +100,7 @@ def test_a_failed_stage_is_told_with_its_log_and_the_rest_goes_on(stub, flow):
     assert ran.order("retried") == [], "a mistake is not made twice"
 
 
+@pytest.mark.faults("killed flow or stage")
 def test_a_killed_stage_gets_another_try(stub, flow, monkeypatch):
     monkeypatch.setattr(local, "_PAUSE_S", 0)
     stub.set_stages(
@@ -142,6 +143,7 @@ def test_a_stopped_flow_lets_its_stages_end_and_can_be_run_again(stub, serial, f
     assert "up to date" in stub.dvc("status")
 
 
+@pytest.mark.faults("inputs edited meanwhile")
 def test_an_input_edited_while_a_stage_runs_fails_it(stub, flow):
     stub.set_stages(with_middle("test ${item} != 3 || echo b >> a"))
     stub.commit()
@@ -152,6 +154,7 @@ def test_an_input_edited_while_a_stage_runs_fails_it(stub, flow):
     assert "mid@3:" not in stub.lock()
 
 
+@pytest.mark.faults("full disk")
 def test_a_disk_that_is_full_while_dvc_takes_the_outputs_is_found(stub, flow, monkeypatch):
     """What DVC does then: it logs an error for each file of a folder, and goes on."""
     from dvc.output import Output
@@ -182,6 +185,7 @@ def test_a_missing_output_fails_the_stage(stub, flow):
     assert ran.statuses["last"] == "failed" and "out/last" in ran.summary.outcomes["last"].why
 
 
+@pytest.mark.faults("two at once")
 def test_two_flows_in_one_workspace(stub, flow):
     with sole_flow(stub.folder, wait=False):
         with pytest.raises(EnvironmentProblem, match=f"already .process {os.getpid()}, since"):
@@ -189,20 +193,23 @@ def test_two_flows_in_one_workspace(stub, flow):
     assert flow(stub).summary.exit_code == 0
 
 
+@pytest.mark.faults("two at once")
 def test_one_may_wait_for_the_other(stub, flow):
-    released = threading.Event()
+    held = threading.Event()
 
     def hold():
         with sole_flow(stub.folder, wait=False):
-            released.wait(1.5)
+            held.set()
+            time.sleep(1.5)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    time.sleep(0.2)
+    assert held.wait(60)
     assert flow(stub, wait=True).summary.exit_code == 0
     holder.join()
 
 
+@pytest.mark.faults("two at once")
 def test_dvc_beside_a_flow_loses_nothing(stub, serial, flow):
     """Another `dvc repro` of a stage while ours run: both are in the lock."""
     stub.set_stages(with_middle("sleep 1"))
@@ -267,6 +274,7 @@ def test_the_journal_tells_everything(stub, flow):
     assert len(json.loads((stub.folder / "data/flows/minutes.json").read_text())["stub"]) == 6
 
 
+@pytest.mark.faults("killed flow or stage")
 def test_stages_die_with_a_flow_that_is_killed(tmp_path):
     """SIGKILL of the flow: a stage that leaves with its parent is gone, as ours all do."""
     stages = stub_stages(1)

@@ -4,9 +4,12 @@ import io
 import json
 import random
 import statistics
+from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from t2t.files import sealed, sha256_file
 from t2t.reporting.infos import ClaimInfo, TableInfo, TransferInfo, TransferPaper
 from tests.reporting.synthetic import DIGITS, Results, write_csv, write_sealed
 
@@ -74,7 +77,7 @@ def write_differences(results: Results, **changed) -> None:
         "over": "seeds and images",
     }
     content = {"t2t_vit_14": difference | changed}
-    (results.folder / "differences.json").write_text(json.dumps(content))
+    _write_sealed(results.folder / "differences.json", content)
 
 
 def write_costs(results: Results) -> None:
@@ -91,7 +94,7 @@ def write_costs(results: Results) -> None:
         for number, row in enumerate(results.rows)
     }
     content = {"device": "Made-up 4-core CPU", "torch": "2.14.1", "date": "2026-11-01"}
-    (results.folder / "costs.json").write_text(json.dumps(content | {"rows": rows}))
+    _write_sealed(results.folder / "costs.json", content | {"rows": rows})
 
 
 def write_transfers(results: Results) -> None:
@@ -155,7 +158,6 @@ def write_analysis(results: Results, row: str) -> None:
             "rank_correlation": {"drop_pct": pair, "loss_rise": pair},
         },
     }
-    (folder / "redundancy.json").write_text(json.dumps(content))
     names = ["tokens_1.png", "tokens_2.png", *(f"features_{n}.png" for n in (1, 2, 3))]
     for name in names:
         picture = io.BytesIO()
@@ -163,6 +165,12 @@ def write_analysis(results: Results, row: str) -> None:
         (folder / name).write_bytes(picture.getvalue())
     listed = [{"file": name, "title": f"Title {name}", "alt": f"Alt {name}"} for name in names]
     (folder / "images.json").write_text(json.dumps(listed))
+    content["files"] = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+    _write_sealed(folder / "redundancy.json", content)
+
+
+def _write_sealed(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(sealed(content)))
 
 
 def _layers(draw: random.Random, heads: int = 2) -> list[dict]:

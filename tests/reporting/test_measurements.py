@@ -48,7 +48,20 @@ def test_the_table_of_transfers_says_where_the_paper_has_no_figure(whole):
     assert shown == {"CIFAR-10": ["97.5", "97.1"], "Flowers-102": ["not printed"]}
 
 
+SEALED = "content_sha256: is not that of its figures"
 DAMAGE = {
+    "a cost": ("costs.json", lambda t: t.replace('"latency_ms": 2.5', '"latency_ms": 2.6'), SEALED),
+    "a difference": ("differences.json", lambda t: t.replace("1.5", "1.6"), SEALED),
+    "a head's worth": (
+        f"analyses/{ANALYSED}/redundancy.json",
+        lambda t: t.replace('"mean_drop_pct": 0.4', '"mean_drop_pct": 0.5'),
+        SEALED,
+    ),
+    "no list of pictures": (
+        f"analyses/{ANALYSED}/images.json",
+        lambda t: "{",
+        "images.json: not JSON",
+    ),
     "no JSON": ("costs.json", lambda text: text[:-4], "costs.json: not JSON"),
     "not a number": ("costs.json", lambda t: t.replace("2.5", "NaN"), "rows.*finite"),
     "basis": ("differences.json", lambda t: t.replace("seeds and", "and"), "t2t_vit_14: over"),
@@ -90,7 +103,7 @@ DAMAGE = {
     "no picture": (
         f"analyses/{ANALYSED}/tokens_1.png",
         lambda t: "",
-        "tokens_1.png: missing or no",
+        "tokens_1.png: not the file that .*redundancy.json was written beside",
     ),
     "path outside": (
         f"analyses/{ANALYSED}/images.json",

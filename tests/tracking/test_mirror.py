@@ -110,6 +110,7 @@ def test_evaluation_joins_the_same_run(work, uri, finished):
     assert len(client.get_metric_history(run.info.run_id, "top1_pct")) == 1
 
 
+@pytest.mark.faults("tracking server gone, slow, failing")
 def test_server_that_is_gone_costs_seconds_and_loses_nothing(work, uri):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -120,7 +121,7 @@ def test_server_that_is_gone_costs_seconds_and_loses_nothing(work, uri):
     assert time.monotonic() - began < 20
     began = time.monotonic()
     assert not mirror.deliver(), "a dead server is left alone for a while"
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 1
     assert Mirror(work, uri).deliver()
     client, run = only_run(uri)
     assert len(points(client, run)["val_top1_pct"]) == 4

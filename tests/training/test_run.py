@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from t2t.errors import CheckpointError, ConfigError, Diverged, EnvironmentProblem, Preempted
 from t2t.training import loop as loop_module
+from t2t.training import run as run_module
 from t2t.training.journal import read_journal
 from t2t.training.record import JOURNAL
 from t2t.training.run import train_run
@@ -119,6 +120,21 @@ def test_finished_run_is_not_trained_again(config, shards, tmp_path, monkeypatch
     interrupt_at(monkeypatch, 0)
     train_run(config, shards, tmp_path / "work", tmp_path / "again", {})
     assert contents(tmp_path / "again") == undisturbed(config)
+
+
+def test_a_kill_after_the_result_leaves_no_checkpoint_for_good(
+    config, shards, tmp_path, monkeypatch
+):
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "delete_checkpoints", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert list(tmp_path.glob("work/*/step_*"))
+    train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert not list(tmp_path.glob("work/*/step_*"))
 
 
 def test_damaged_result_is_refused(config, shards, tmp_path):
@@ -279,8 +295,9 @@ def test_too_little_memory_names_a_number_that_fits(config, shards, tmp_path, mo
 
 @pytest.mark.faults("killed training")
 def test_random_kills_change_nothing(config, shards, tmp_path, undisturbed, all_faults, tally):
-    """SIGKILL and SIGTERM mixed, while it starts, reads, steps, saves and scores."""
-    kills = 100 if all_faults else 20
+    """SIGKILL and SIGTERM mixed, while it starts, reads, steps, saves and scores. Each life begins
+    at the newest checkpoint that the ones before have left."""
+    kills = 100 if all_faults else 12
     result = subprocess.run(
         [sys.executable, "-m", "tests.training.kill_points", shards, tmp_path, str(kills)],
         cwd=ROOT,
@@ -291,11 +308,15 @@ def test_random_kills_change_nothing(config, shards, tmp_path, undisturbed, all_
     lines = [line.split() for line in result.stdout.splitlines()]
     deaths = [words[1:] for words in lines if words[1].startswith("SIG")]
     assert result.returncode == 0, result.stderr
-    for death in deaths:
-        tally.add(death in (["SIGKILL", "-9"], ["SIGTERM", "75"], ["SIGTERM", "-15"]))
+    ends = [death[:2] for death in deaths]
+    for (_, _, saved, began_at), end in zip(deaths, ends, strict=True):
+        known = end in (["SIGKILL", "-9"], ["SIGTERM", "75"], ["SIGTERM", "-15"])
+        tally.add(known and began_at in (saved, "-"))
     assert len(deaths) == kills
-    assert sum(death == ["SIGKILL", "-9"] for death in deaths) >= 5, deaths
-    assert sum(death == ["SIGTERM", "75"] for death in deaths) >= 3, deaths
+    assert all(began_at in (saved, "-") for _, _, saved, began_at in deaths), deaths
+    assert sum(int(began_at) > 0 for *_, began_at in deaths if began_at != "-") >= kills // 6
+    for end in (["SIGKILL", "-9"], ["SIGTERM", "75"]):
+        assert ends.count(end) >= kills // 6, deaths
     assert contents(tmp_path / "out") == undisturbed(changed(config, epochs=2 * kills))
 
 

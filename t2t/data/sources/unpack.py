@@ -20,6 +20,10 @@ TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 # Photographs hardly shrink, and plain bitmaps to a tenth. Deflate itself can reach a thousandth.
 MOST_GROWTH = 100
 ALWAYS_ALLOWED_BYTES = 1 << 30
+# What tarfile reads into memory before it shows a member: long names, and pax headers.
+IN_MEMORY = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+IN_MEMORY += (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+MOST_IN_MEMORY_BYTES = 1 << 20
 DAMAGE = (
     *(tarfile.ReadError, tarfile.HeaderError, tarfile.StreamError),
     *(gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError),
@@ -29,6 +33,17 @@ DAMAGE = (
 
 class _Refused(tarfile.FilterError):
     """A member that has no business in an archive of images."""
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose own header is looked at before anything behind it is read."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in IN_MEMORY and member.size > MOST_IN_MEMORY_BYTES:
+            raise _Refused(f"a header of {member.size:,} bytes, as no image has")
+        return member
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -69,7 +84,7 @@ def _extract(archive: Path, folder: Path) -> None:
             file.extractall(folder)
     elif archive.name.endswith(TAR_SUFFIXES):
         _check_tar_end(archive)
-        with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as file:
+        with _stream(archive) as stream, _opened(stream) as file:
             budget = _Budget(archive)
 
             def checked(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
@@ -97,6 +112,10 @@ class _Budget:
 
 def _stream(archive: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(archive)) if _is_gzip(archive) else archive.open("rb")
+
+
+def _opened(stream: BinaryIO) -> tarfile.TarFile:
+    return tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member)
 
 
 def _is_gzip(archive: Path) -> bool:
