@@ -228,17 +228,19 @@ class Fit:
             )
 
     def _score(self, model: nn.Module) -> Score:
+        """In the precision of training, as it comes every epoch; evaluation is in float32."""
         preparation = self.inputs.preparation
         self.ranks.agree_on_buffers(model)
         try:
-            return validate(
-                model,
-                self.inputs.val,
-                self.device,
-                preparation.mean,
-                preparation.std,
-                self.ranks,
-            )
+            with self.state.precision.autocast():
+                return validate(
+                    model,
+                    self.inputs.val,
+                    self.device,
+                    preparation.mean,
+                    preparation.std,
+                    self.ranks,
+                )
         except torch.OutOfMemoryError:
             most = most_at_once(self.inputs.val.batch_size // self.ranks.count)
             raise self._too_large(most) from None

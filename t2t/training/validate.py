@@ -36,7 +36,8 @@ def validate(
     ranks: Ranks = ALONE,
     label: str | None = None,
 ) -> Score:
-    """Scores `model` (put into eval mode) on every image of `loader`, in float32.
+    """Scores `model` (put into eval mode) on every image of `loader`: in float32, but for
+    what a caller's autocast computes otherwise.
 
     label: shows the progress under this name.
     Several processes take every `ranks.count`-th image each, and all get the whole score. Raises
