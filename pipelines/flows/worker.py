@@ -1,7 +1,7 @@
 """A worker's part: one stage, in a clone of its own, inputs and results through the DVC remote.
 
-`python -m pipelines.flows.worker REQUEST.json`, started in a clone that has the request's commit
-checked out.
+`python -m pipelines.flows.worker REQUEST.json`, started by pipelines.flows.clone, from which it
+inherits the lock of a clone that has the request's commit checked out.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipelines.environment import ROOT, project_environment
 from pipelines.flows.courier import carried
-from pipelines.flows.folder import new_folder, sole_flow
+from pipelines.flows.folder import new_folder
 from pipelines.flows.gpus import NONE_HELD, GpuPool, Held, visible_gpus
 from pipelines.flows.jobs import Job
 from pipelines.flows.local import LocalMaker, may_do_better_elsewhere
@@ -63,29 +63,28 @@ class Beat:
 
 
 def serve(root: Path, request: Request, is_to_stop: Callable[[], bool]) -> Outcome:
-    """Makes the stage, hands it in, and leaves word of how it went."""
-    with sole_flow(root, wait=True):
-        set_scale(root, request.scale)
-        keeper = Keeper(root)
-        try:
-            exchange = Exchange(keeper)
-            with Beat(exchange, request) as beat:
-                outcome = _make(
-                    root, request, keeper, exchange, lambda: is_to_stop() or beat.is_superseded
-                )
-            exchange.write_note(
-                request.own_note,
-                end_note(
-                    request,
-                    status=outcome.status,
-                    why=outcome.why,
-                    lines=outcome.lines,
-                    again=may_do_better_elsewhere(outcome),
-                    worker=socket.gethostname(),
-                ),
+    """Makes the stage, hands it in, leaves word of how it went; for the holder of `sole_flow`."""
+    set_scale(root, request.scale)
+    keeper = Keeper(root)
+    try:
+        exchange = Exchange(keeper)
+        with Beat(exchange, request) as beat:
+            outcome = _make(
+                root, request, keeper, exchange, lambda: is_to_stop() or beat.is_superseded
             )
-        finally:
-            keeper.close()
+        exchange.write_note(
+            request.own_note,
+            end_note(
+                request,
+                status=outcome.status,
+                why=outcome.why,
+                lines=outcome.lines,
+                again=may_do_better_elsewhere(outcome),
+                worker=socket.gethostname(),
+            ),
+        )
+    finally:
+        keeper.close()
     return outcome
 
 
