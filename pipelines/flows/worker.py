@@ -106,7 +106,8 @@ def _make(
             outcome = _made(root, request, keeper, is_to_stop)
             if not outcome.status.is_good:
                 raise _NotMade(outcome)
-        exchange.publish(request.stage)
+            # In the block, at whose end the checkpoints are deleted.
+            exchange.publish(request.stage)
     except _NotMade as not_made:
         return not_made.outcome
     except T2TError as error:
