@@ -6,10 +6,12 @@ did not begin. Training itself works on its own disk, with its locks and renames
 """
 
 import contextlib
+import math
 import posixpath
+import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import fsspec
@@ -18,7 +20,8 @@ from t2t.files import partial_path
 
 VARIABLE = "T2T_CHECKPOINTS"
 _EVERY_S = 5.0
-_LOCK, _CHECKPOINTS = "lock", "step_*"
+_LOCK, _RESULT = "lock", "result/seal.json"
+_CHECKPOINT = re.compile(r"step_(\d+).*\.pt$")
 
 
 class Courier:
@@ -32,30 +35,36 @@ class Courier:
         self._sent: dict[Path, tuple[int, int]] = {}
 
     def fetch(self) -> int:
-        """Brings what earlier workers left, as far as it is not here; how many files."""
+        """Brings what earlier workers left, as far as it is not here; how many files.
+
+        Of a training that has come further there than here everything is brought, in the place of
+        what is here: a checkpoint needs the journal of the way to it.
+        """
         if not self._fs.exists(self._place):
             return 0
-        fetched = 0
-        for source in self._fs.find(self._place):
-            relative = PurePosixPath(source).relative_to(self._fs._strip_protocol(self._place))
-            target = self._folder / relative
-            if not target.exists() and not relative.name.endswith(".partial"):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                partial = partial_path(target)
-                self._fs.get_file(source, str(partial))
-                partial.rename(target)
-                fetched += 1
-        return fetched
+        there = self._there()
+        wanted = {path for path in there if not path.exists()}
+        for workspace in {self._workspace(path) for path in there}:
+            of_it = {path for path in there if workspace in path.parents}
+            if _reached(of_it) > _reached(workspace.rglob("*")):
+                wanted |= of_it
+        for path in sorted(wanted, key=_rank):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = partial_path(path)
+            self._fs.get_file(there[path], str(partial))
+            partial.rename(path)
+        return len(wanted)
 
     def send(self) -> None:
         """Sends what has changed since the last time, of the workspaces in use since the start.
 
-        The journal last: one that knows less than the checkpoint would lose epochs.
+        The journal before the checkpoints, and at least as new: one that knows less would lose
+        epochs, for whoever comes next, at any moment at which this worker may die.
         """
         for workspace in self._in_use():
             files = {path: _version(path) for path in workspace.rglob("*") if _travels(path)}
             new = [path for path, version in files.items() if self._sent.get(path) != version]
-            for path in sorted(new, key=lambda path: not path.match(_CHECKPOINTS)):
+            for path in sorted(new, key=_rank):
                 with contextlib.suppress(FileNotFoundError):  # an old checkpoint, deleted since
                     self._send(path)
                     self._sent[path] = files[path]
@@ -69,6 +78,18 @@ class Courier:
         """Deletes what lies there: the stage is made."""
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm(self._place, recursive=True)
+
+    def _there(self) -> dict[Path, str]:
+        """The files of the place, by where they are to lie here."""
+        place = self._fs._strip_protocol(self._place)
+        return {
+            self._folder / PurePosixPath(source).relative_to(place): source
+            for source in self._fs.find(self._place)
+            if not source.endswith(".partial")
+        }
+
+    def _workspace(self, path: Path) -> Path:
+        return self._folder / path.relative_to(self._folder).parts[0]
 
     def _in_use(self) -> list[Path]:
         return [
@@ -122,6 +143,22 @@ def _last(act, done: threading.Event, thread: threading.Thread) -> None:
     thread.join()
     with contextlib.suppress(OSError):
         act()
+
+
+def _rank(path: Path) -> int:
+    """The order in which files travel: a checkpoint and a result's seal after what they need."""
+    return 2 if path.match(_RESULT) else 1 if _CHECKPOINT.match(path.name) else 0
+
+
+def _reached(files: Iterable[Path]) -> float:
+    """How far a training has come: the step of its newest checkpoint, beyond all with a result."""
+    reached = -1.0
+    for path in files:
+        if path.match(_RESULT):
+            return math.inf
+        if match := _CHECKPOINT.match(path.name):
+            reached = max(reached, int(match[1]))
+    return reached
 
 
 def _travels(path: Path) -> bool:
