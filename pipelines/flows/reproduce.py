@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pipelines.check import check_params
 from pipelines.environment import ROOT, project_environment
 from pipelines.params.training import CpuThreads
+from pipelines.room import full_disk_told
 from t2t.errors import ConfigError, T2TError
 from t2t.training.stopping import leave_with_parent
 
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.chdir(ROOT)
     is_to_stop = _stop_on_signals()
     try:
-        return _reproduce(_arguments(argv), is_to_stop)
+        with full_disk_told():
+            return _reproduce(_arguments(argv), is_to_stop)
     except T2TError as error:
         print(f"flow: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,5 +1,6 @@
 """Whole flows over DVC as it is: the same as `dvc repro`, and what goes wrong on the way."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.flows import local
+from pipelines.flows import local, reproduce
 from pipelines.flows.folder import sole_flow
 from pipelines.flows.tree import set_scale, uncommitted
+from pipelines.lock_file import LockFile
 from t2t.errors import ConfigError, EnvironmentProblem
 from tests.flows.stubs import Stub, stub_stages
 
@@ -171,6 +173,33 @@ def test_a_disk_that_is_full_while_dvc_takes_the_outputs_is_found(stub, flow, mo
     assert "cache did not take all of out/d2" in ran.summary.outcomes["mid@2"].why
     assert "mid@2:" not in stub.lock()
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("owner, name", [(LockFile, "take"), (local, "Session")])
+def test_a_full_disk_fails_the_stage_that_finds_it(owner, name, stub, flow, monkeypatch):
+    """In DVC's part, and where the command's log is to be opened; the others go on."""
+    right = getattr(owner, name)
+
+    def full(*args, **kwargs):
+        if any("m2" in str(arg) for arg in args):
+            raise OSError(errno.ENOSPC, "No space left on device", "the/file")
+        return right(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, full)
+    ran = flow(stub)
+    assert ran.statuses == MADE | {"mid@2": "failed", "last": "skipped"}
+    assert "the/file: no room left on the disk" in ran.summary.outcomes["mid@2"].why
+
+
+def test_a_full_disk_under_the_journal_is_one_line(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "events.jsonl")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(reproduce, "_reproduce", full)
+    monkeypatch.setattr(reproduce, "_stop_on_signals", lambda: lambda: False)
+    assert reproduce.main([]) == EnvironmentProblem.exit_code
+    assert capsys.readouterr().err.startswith("flow: events.jsonl: no room left on the disk")
 
 
 def test_a_missing_output_fails_the_stage(stub, flow):
