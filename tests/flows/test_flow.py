@@ -17,6 +17,7 @@ from pipelines.flows import local, reproduce
 from pipelines.flows.folder import sole_flow
 from pipelines.flows.tree import set_scale, uncommitted
 from pipelines.lock_file import LockFile
+from pipelines.params.reader import Params
 from t2t.errors import ConfigError, EnvironmentProblem
 from tests.flows.stubs import Stub, stub_stages
 
@@ -211,25 +212,43 @@ def test_a_missing_output_fails_the_stage(stub, flow):
     assert ran.statuses["last"] == "failed" and "out/last" in ran.summary.outcomes["last"].why
 
 
-def test_two_flows_in_one_workspace(stub, flow):
+@pytest.fixture
+def command(stub, monkeypatch):
+    """The command in a stub of two scales; gives its exit code."""
+    params = "scale: small\nscales: {small: {cpu_threads: 1}, large: {cpu_threads: 1}}\n"
+    (stub.folder / "params.yaml").write_text(params)
+    stub.commit()
+    monkeypatch.chdir(stub.folder)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(stub.folder / ".site_cache"))
+    monkeypatch.setattr(reproduce, "ROOT", stub.folder)
+    monkeypatch.setattr(reproduce, "check_params", Params)
+    return lambda *words: reproduce._reproduce(reproduce._arguments(words), lambda: False)
+
+
+def test_a_flow_that_is_refused_leaves_the_other_its_scale(stub, command):
     with sole_flow(stub.folder, wait=False):
         with pytest.raises(EnvironmentProblem, match=f"already .process {os.getpid()}, since"):
-            flow(stub)
-    assert flow(stub).summary.exit_code == 0
+            command("--scale", "large")
+    assert (stub.folder / "params.yaml").read_text().startswith("scale: small")
 
 
-def test_one_may_wait_for_the_other(stub, flow):
-    released = threading.Event()
+def test_one_may_wait_for_the_other_and_touches_nothing_until_then(stub, command):
+    scale = []
 
     def hold():
         with sole_flow(stub.folder, wait=False):
-            released.wait(1.5)
+            held.set()
+            time.sleep(1.5)
+            scale.append((stub.folder / "params.yaml").read_text().split()[1])
 
+    held = threading.Event()
     holder = threading.Thread(target=hold)
     holder.start()
-    time.sleep(0.2)
-    assert flow(stub, wait=True).summary.exit_code == 0
+    held.wait()
+    assert command("--wait", "--scale", "large") == 0
     holder.join()
+    assert scale == ["small"]
+    assert (stub.folder / "params.yaml").read_text().startswith("scale: large")
 
 
 def test_dvc_beside_a_flow_loses_nothing(stub, serial, flow):
