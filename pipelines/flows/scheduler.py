@@ -66,8 +66,9 @@ class Scheduler:
         self._settle(name, outcome)
 
     def _start_what_fits(self) -> None:
+        ready = [job for job in self._waiting.values() if self._is_ready(job)]
         while job := next_job(
-            [job for job in self._waiting.values() if self._is_ready(job)],
+            ready,
             [running for running, _ in self._running.values()],
             self._room,
             self._priority,
@@ -76,9 +77,13 @@ class Scheduler:
             wanted = self._room.gpus_for(job)
             held = self._pool.try_hold(wanted) if wanted else NONE_HELD
             if held is None:
-                return  # another flow on this host has them; asked again at the next turn
+                # Another flow on this host has them; asked again at the next turn. Narrower jobs
+                # do not get ahead of this one meanwhile, those without a GPU are in nobody's way.
+                ready = [other for other in ready if not self._room.gpus_for(other)]
+                continue
             thread = threading.Thread(target=self._work, args=(job, held), name=job.name)
             thread.start()
+            ready.remove(job)
             del self._waiting[job.name]
             ends = time.monotonic() / 60 + job.minutes
             self._running[job.name] = Running(job, wanted, ends), held

@@ -1,6 +1,7 @@
 """The ready loop, with makers that do nothing or fail."""
 
 import threading
+import time
 
 import pytest
 
@@ -86,6 +87,26 @@ def test_every_gpu_has_one_job_at_a_time(tmp_path):
     jobs = [Job(str(i), (), 1 + i % 2, 1.0) for i in range(12)]
     outcomes, _ = run(jobs, make, Room(3, 1), ("A", "B", "C"), tmp_path)
     assert len(outcomes) == 12 and all(o.status is Status.MADE for o in outcomes.values())
+
+
+def test_what_needs_no_gpu_goes_on_while_another_flow_has_the_gpus(tmp_path):
+    theirs = GpuPool(("A",), tmp_path).try_hold(1)
+    jobs = [Job("gpu", (), 1, 9.0), Job("narrow", (), 1, 2.0), Job("plain", (), 0, 1.0)]
+    made = []
+
+    def make(job, held):
+        made.append(job.name)
+        if job.name == "plain":
+            theirs.release()
+        return Outcome(Status.MADE)
+
+    run(jobs, make, Room(1, 1), ("A",), tmp_path, is_to_stop=stop_after(10))
+    assert made == ["plain", "gpu", "narrow"]
+
+
+def stop_after(seconds):
+    give_up_at = time.monotonic() + seconds
+    return lambda: time.monotonic() > give_up_at
 
 
 def test_stopping_starts_nothing_more():
