@@ -62,7 +62,7 @@ class GpuPool:
             if not self._folder.is_dir():
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._folder.chmod(0o1777)  # of all users, as the folder of temporary files is
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _OPEN_TO_ALL)
+            descriptor = _opened(path)
         except OSError as error:
             raise EnvironmentProblem(f"{path}: cannot be opened ({error.strerror})") from None
         with contextlib.suppress(OSError):
@@ -73,6 +73,20 @@ class GpuPool:
             os.close(descriptor)
             return None
         return descriptor
+
+
+def _opened(path: Path) -> int:
+    """The file, made where it is not there.
+
+    Asked for O_CREAT, Linux (fs.protected_regular) refuses another user's file in a folder that is
+    everybody's, as is /tmp.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, _OPEN_TO_ALL)
+    return os.open(path, flags)  # another was quicker
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
