@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from pipelines.environment import project_environment
-from pipelines.flows.folder import FLOWS
 from pipelines.flows.request import Request
 from pipelines.flows.tree import uncommitted
 from pipelines.graph import outputs
@@ -49,10 +48,9 @@ def start_worker(root: Path, request: Request, log: Path, lock: int) -> subproce
     lock: what `sole_flow` gave, which the worker inherits: the clone is its own to its end, even
     where that comes after the end of who started it.
     """
-    file = root / FLOWS / "requests" / f"{request.token}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the log, with which it goes.
+    file = log.with_name("request.json")
     file.write_text(request.model_dump_json())
-    log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as stream:
         return subprocess.Popen(
             [sys.executable, "-m", "pipelines.flows.worker", str(file)],

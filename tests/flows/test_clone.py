@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.flows.clone import check_out
-from pipelines.flows.folder import sole_flow
+from pipelines.flows import folder
+from pipelines.flows.clone import check_out, start_worker
+from pipelines.flows.folder import new_folder, sole_flow
+from pipelines.flows.request import Request
 from pipelines.flows.tree import head_commit, set_scale
 from t2t.errors import ConfigError, EnvironmentProblem
 from t2t.files import partial_path
@@ -18,6 +20,10 @@ from tests.flows.stubs import Stub, stub_stages
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = "schema: '2.0'\nstages: {}\n"
+REQUEST = Request(
+    commit="0" * 40, stage="first", scale="small", gpus=0, digest="0" * 64, token="0" * 32,
+    upstream="", beat_s=1,
+)  # fmt: skip
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
 
@@ -74,8 +80,7 @@ def asked(clone, monkeypatch):
     monkeypatch.chdir(clone.folder)
     monkeypatch.setattr(deployed, "start_worker", start_worker)
     monkeypatch.setattr(deployed, "say", lambda lines: None)
-    values = {"stage": "first", "scale": "small", "gpus": 0, "digest": "0" * 64, "upstream": ""}
-    values |= {"commit": head_commit(clone.folder), "token": "0" * 32, "beat_s": 1}
+    values = REQUEST.model_dump() | {"commit": head_commit(clone.folder)}
     thread = threading.Thread(target=deployed.stage.fn, kwargs=values)
     yield thread, started
     for worker in started:
@@ -105,6 +110,18 @@ def test_the_worker_has_the_clone_to_its_end(clone, asked):
     thread.join()
     with sole_flow(clone.folder, wait=False):
         pass
+
+
+def test_a_request_lies_beside_its_log_and_goes_with_it(clone, monkeypatch):
+    monkeypatch.setattr(folder, "_KEPT_FLOWS", 2)
+    asked = []
+    monkeypatch.setattr("subprocess.Popen", lambda words, **rest: asked.append(Path(words[-1])))
+    for _ in range(3):
+        start_worker(clone.folder, REQUEST, new_folder(clone.folder) / "worker.log", 0)
+    assert [file.is_file() for file in asked] == [False, True, True]
+    assert Request.model_validate_json(asked[-1].read_text()) == REQUEST
+    flows = clone.folder / "data" / "flows"
+    assert {path for path in flows.iterdir() if path.is_dir()} == {f.parent for f in asked[1:]}
 
 
 def end(worker):
