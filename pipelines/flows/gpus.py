@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from t2t.errors import EnvironmentProblem
@@ -92,15 +93,16 @@ def _opened(path: Path) -> int:
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """The UUIDs of this host's GPUs, in the driver's order; none where there is no driver.
 
-    CUDA_VISIBLE_DEVICES narrows them down as it does for CUDA, by numbers or by UUIDs. Raises
-    EnvironmentProblem for a number that no GPU has.
+    CUDA_VISIBLE_DEVICES narrows them down as it does for CUDA, by numbers or by UUIDs, and ends
+    them at -1. Raises EnvironmentProblem for another number that no GPU has.
     """
     found = _driver_gpus()
     told = environment.get("CUDA_VISIBLE_DEVICES")
     if told is None or not found:
         return found
     chosen = []
-    for word in filter(None, map(str.strip, told.split(","))):
+    words = takewhile(lambda word: word != "-1", map(str.strip, told.split(",")))
+    for word in filter(None, words):
         match = [found[int(word)]] if word.isdecimal() and int(word) < len(found) else []
         match = match or [gpu for gpu in found if word and gpu.startswith(word)]
         if len(match) != 1:

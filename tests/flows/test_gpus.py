@@ -68,6 +68,8 @@ def test_a_gpu_stays_taken_while_the_stage_lives(tmp_path):
         ("2,0", ["GPU-c3", "GPU-a1"]),
         ("GPU-b", ["GPU-b2"]),
         ("", []),
+        ("-1", []),
+        ("0, -1,1", ["GPU-a1"]),
     ],
 )
 def test_cuda_visible_devices_narrows_them_down(told, found, monkeypatch):
