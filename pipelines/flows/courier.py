@@ -14,11 +14,14 @@ from pathlib import Path, PurePosixPath
 
 import fsspec
 
+from t2t.errors import EnvironmentProblem
 from t2t.files import partial_path
 
 VARIABLE = "T2T_CHECKPOINTS"
 _EVERY_S = 5.0
 _LOCK, _CHECKPOINTS = "lock", "step_*"
+# Each store has errors of its own for a network that is down; those of S3 are no OSError.
+_AWAY = Exception
 
 
 class Courier:
@@ -32,7 +35,16 @@ class Courier:
         self._sent: dict[Path, tuple[int, int]] = {}
 
     def fetch(self) -> int:
-        """Brings what earlier workers left, as far as it is not here; how many files."""
+        """Brings what earlier workers left, as far as it is not here; how many files.
+
+        Raises EnvironmentProblem where the place does not answer.
+        """
+        try:
+            return self._fetch()
+        except Exception as error:
+            raise EnvironmentProblem(f"{VARIABLE}, {self._place}: {error}") from error
+
+    def _fetch(self) -> int:
         if not self._fs.exists(self._place):
             return 0
         fetched = 0
@@ -104,7 +116,7 @@ def carried(environment: Mapping[str, str], digest: str, folder: Path) -> Iterat
 
     def work() -> None:
         while not done.wait(_EVERY_S):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(_AWAY):
                 courier.send()
 
     thread = threading.Thread(target=work, name="checkpoints")
@@ -120,7 +132,7 @@ def carried(environment: Mapping[str, str], digest: str, folder: Path) -> Iterat
 def _last(act, done: threading.Event, thread: threading.Thread) -> None:
     done.set()
     thread.join()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(_AWAY):
         act()
 
 
