@@ -16,12 +16,15 @@ from pathlib import Path, PurePosixPath
 
 import fsspec
 
+from t2t.errors import EnvironmentProblem
 from t2t.files import partial_path
 
 VARIABLE = "T2T_CHECKPOINTS"
 _EVERY_S = 5.0
 _LOCK, _RESULT = "lock", "result/seal.json"
 _CHECKPOINT = re.compile(r"step_(\d+).*\.pt$")
+# Each store has errors of its own for a network that is down; those of S3 are no OSError.
+_AWAY = Exception
 
 
 class Courier:
@@ -39,7 +42,14 @@ class Courier:
 
         Of a training that has come further there than here everything is brought, in the place of
         what is here: a checkpoint needs the journal of the way to it.
+        Raises EnvironmentProblem where the place does not answer.
         """
+        try:
+            return self._fetch()
+        except Exception as error:
+            raise EnvironmentProblem(f"{VARIABLE}, {self._place}: {error}") from error
+
+    def _fetch(self) -> int:
         if not self._fs.exists(self._place):
             return 0
         there = self._there()
@@ -125,7 +135,7 @@ def carried(environment: Mapping[str, str], digest: str, folder: Path) -> Iterat
 
     def work() -> None:
         while not done.wait(_EVERY_S):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(_AWAY):
                 courier.send()
 
     thread = threading.Thread(target=work, name="checkpoints")
@@ -141,7 +151,7 @@ def carried(environment: Mapping[str, str], digest: str, folder: Path) -> Iterat
 def _last(act, done: threading.Event, thread: threading.Thread) -> None:
     done.set()
     thread.join()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(_AWAY):
         act()
 
 

@@ -23,7 +23,7 @@ from pipelines.flows.outcome import Event, Outcome, Status
 from pipelines.flows.request import Request, end_note
 from pipelines.flows.tree import set_scale
 from pipelines.keeper import Keeper
-from pipelines.remote import Exchange
+from pipelines.remote import Exchange, RemoteAway, patiently
 from t2t.errors import EnvironmentProblem, T2TError
 from t2t.training.stopping import leave_with_parent
 
@@ -56,8 +56,8 @@ class Beat:
                 self._exchange.write_note(self._request.own_note, note)
                 current = self._exchange.read_note(self._request.current_note) or {}
                 self.is_superseded |= current.get("token", note["token"]) != note["token"]
-            except OSError:
-                pass  # a remote that is away for a moment; the coordinator has patience
+            except RemoteAway:
+                pass  # the coordinator has patience
             if self._done.wait(self._request.beat_s):
                 return
 
@@ -72,17 +72,15 @@ def serve(root: Path, request: Request, is_to_stop: Callable[[], bool]) -> Outco
             outcome = _make(
                 root, request, keeper, exchange, lambda: is_to_stop() or beat.is_superseded
             )
-        exchange.write_note(
-            request.own_note,
-            end_note(
-                request,
-                status=outcome.status,
-                why=outcome.why,
-                lines=outcome.lines,
-                again=may_do_better_elsewhere(outcome),
-                worker=socket.gethostname(),
-            ),
+        end = end_note(
+            request,
+            status=outcome.status,
+            why=outcome.why,
+            lines=outcome.lines,
+            again=may_do_better_elsewhere(outcome),
+            worker=socket.gethostname(),
         )
+        patiently(lambda: exchange.write_note(request.own_note, end), is_to_stop)
     finally:
         keeper.close()
     return outcome
@@ -96,7 +94,7 @@ def _make(
     is_to_stop: Callable[[], bool],
 ) -> Outcome:
     try:
-        exchange.provide(request.upstream_entries())
+        patiently(lambda: exchange.provide(request.upstream_entries()), is_to_stop)
         if exchange.digest(request.stage) != request.digest:
             raise EnvironmentProblem(
                 f"{request.stage} has other inputs here than at the coordinator, at commit "
@@ -107,7 +105,7 @@ def _make(
             if not outcome.status.is_good:
                 raise _NotMade(outcome)
             # In the block, at whose end the checkpoints are deleted.
-            exchange.publish(request.stage)
+            patiently(lambda: exchange.publish(request.stage), is_to_stop)
     except _NotMade as not_made:
         return not_made.outcome
     except T2TError as error:

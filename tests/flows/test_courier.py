@@ -1,16 +1,22 @@
-"""Checkpoints between workers, by a folder and by a URL."""
+"""Checkpoints between workers, by a folder and by URLs."""
+
+import time
 
 import fsspec
 import pytest
 
+from pipelines.flows import courier as courier_module
 from pipelines.flows.courier import Courier, carried
+from t2t.errors import EnvironmentProblem
 from t2t.training.workspace import RUN_SEAL
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def place(request, tmp_path):
     if request.param == "folder":
         yield str(tmp_path / "shared")
+    elif request.param == "s3":
+        yield request.getfixturevalue("s3").url("checkpoints")
     else:
         yield f"memory://{tmp_path.name}"
         fsspec.filesystem("memory").rm("/", recursive=True)
@@ -99,3 +105,24 @@ def test_a_failed_stage_leaves_its_checkpoints_and_a_made_one_none(place, tmp_pa
     with carried(environment, "d1", tmp_path / "two"):
         assert (tmp_path / "two/digest/step_1.pt").read_text() == "saved"
     assert Courier(place, "d1", tmp_path / "three").fetch() == 0
+
+
+def test_a_place_that_is_gone_for_a_while_costs_nothing(s3, tmp_path, monkeypatch):
+    """S3's errors then are no OSError."""
+    monkeypatch.setattr(courier_module, "_EVERY_S", 0.1)
+    environment = {"T2T_CHECKPOINTS": s3.url("checkpoints")}
+    with pytest.raises(KeyError), carried(environment, "d1", tmp_path / "one"):
+        s3.stop()
+        training(tmp_path / "one", step_1__pt="saved")
+        time.sleep(0.5)
+        s3.start()
+        raise KeyError
+    assert Courier(environment["T2T_CHECKPOINTS"], "d1", tmp_path / "two").fetch() == 1
+
+
+def test_a_place_that_is_gone_when_a_stage_begins_is_said(s3, tmp_path):
+    courier = Courier(s3.url("checkpoints"), "d1", tmp_path / "one")
+    s3.stop()
+    with pytest.raises(EnvironmentProblem, match="T2T_CHECKPOINTS, .*/checkpoints/d1: Could not"):
+        courier.fetch()
+    s3.start()
