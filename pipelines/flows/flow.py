@@ -102,7 +102,7 @@ def _flow(
 def _plan(root: Path, wish: Wish, keeper: Keeper) -> FlowPlan:
     states = selected(keeper.states(), wish.rows)
     stages = plan_stages(states)
-    others = uncommitted(root, keeper.outputs())
+    others = uncommitted(root, keeper.outputs(), wish.scale)
     if not wish.allow_dirty:
         refuse_uncommitted(others)
     return FlowPlan(

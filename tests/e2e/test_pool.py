@@ -134,6 +134,7 @@ class Machine:
 def serial(tmp_path_factory):
     """The same after a plain `dvc repro`."""
     project = small_project(tmp_path_factory.mktemp("serial"))
+    project.patience_s = WAIT_S
     project.repro()
     return project
 

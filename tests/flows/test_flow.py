@@ -283,7 +283,15 @@ def test_a_dirty_tree_is_refused_or_written_down(stub, flow):
 def test_what_a_flow_makes_is_not_dirt(stub, flow):
     flow(stub)
     assert "dvc.lock" in stub.run("git", "status", "--porcelain")
-    assert uncommitted(stub.folder, [Path("out")]) == []
+    assert uncommitted(stub.folder, [Path("out")], "stub") == []
+
+
+def test_nor_is_what_it_made_at_another_scale(stub):
+    for name in ("reports/small/a.csv", "reports/notes.md"):
+        (stub.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (stub.folder / name).write_text("")
+    made = [Path("reports/large/a.csv")]
+    assert uncommitted(stub.folder, made, "large") == ["reports/notes.md"]
 
 
 def test_another_scale_is_one_line_of_params_and_no_dirt(tmp_path):
@@ -293,9 +301,9 @@ def test_another_scale_is_one_line_of_params_and_no_dirt(tmp_path):
     stub.commit()
     set_scale(stub.folder, "large")
     assert path.read_text() == "scale: large   # a comment\nscales: {small: {}, large: {}}\n"
-    assert uncommitted(stub.folder, []) == []
+    assert uncommitted(stub.folder, [], "large") == []
     path.write_text(path.read_text() + "more: 1\n")
-    assert uncommitted(stub.folder, []) == ["params.yaml"]
+    assert uncommitted(stub.folder, [], "large") == ["params.yaml"]
     with pytest.raises(
         ConfigError, match="scale 'larg' is none of params.yaml; did you mean large"
     ):
