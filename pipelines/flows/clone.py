@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pipelines.environment import project_environment
 from pipelines.flows.request import Request
-from pipelines.flows.tree import uncommitted
+from pipelines.flows.tree import PARAMS_FILE, uncommitted
 from pipelines.graph import outputs
+from pipelines.params.reader import Params
 from t2t.errors import ConfigError, EnvironmentProblem
 
 _GIT_PATIENCE_S = 600
@@ -34,7 +35,11 @@ def check_out(root: Path, commit: str) -> None:
 
 
 def _refuse_a_persons(root: Path) -> None:
-    changed = uncommitted(root, ()) and uncommitted(root, outputs(root))
+    # The graph takes seconds to read, and most clones are clean.
+    changed = uncommitted(root, (), "")
+    if changed:
+        scale = Params(root / PARAMS_FILE).part("scale", str)
+        changed = uncommitted(root, outputs(root), scale)
     if changed:
         raise ConfigError(
             f"{root}: a worker would sweep what no commit holds ({', '.join(changed[:5])}): give "
