@@ -119,9 +119,13 @@ class Exchange:
             found = self._odb.fs.find(self._runs(self._odb, digest))
         with self._keeper.held():
             for file in (path for path in found if not path.endswith(_PARTIAL)):
-                with _reaching():
-                    text = self._odb.fs.cat_file(file)
-                if self._bring(parse_yaml(text.decode(), file)):
+                try:
+                    with _reaching():
+                        text = self._odb.fs.cat_file(file)
+                except FileNotFoundError:  # gone since
+                    continue
+                content = _entry_of(text)
+                if content and self._bring(content):
                     ours = self._repo.cache.legacy
                     path = f"{self._runs(ours, digest)}/{PurePosixPath(file).name}"
                     ours.fs.makedirs(ours.fs.parent(path), exist_ok=True)
@@ -167,6 +171,16 @@ class Exchange:
 
     def _note(self, name: str) -> str:
         return self._odb.fs.join(self._odb.path, _NOTES, f"{name}.json")
+
+
+def _entry_of(text: bytes) -> Mapping[str, Any]:
+    """An entry of the run cache; none for a damaged one, which DVC passes over, too."""
+    try:
+        content = parse_yaml(text.decode(), "entry")
+    except (DvcException, UnicodeDecodeError):
+        return {}
+    whole = isinstance(content, dict) and {"cmd", "outs"} <= content.keys()
+    return content if whole else {}
 
 
 @contextlib.contextmanager
