@@ -6,6 +6,7 @@ inputs. Whoever has the same inputs finds it, whatever anyone says of who ran wh
 
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -18,6 +19,7 @@ from dvc.utils.serialize import parse_yaml
 
 from pipelines.keeper import Keeper
 from pipelines.lock_file import HEAD, LOCK_FILE
+from pipelines.room import full_disk_told
 from t2t.errors import ConfigError, EnvironmentProblem
 
 PATIENCE_S = 600.0
@@ -27,7 +29,7 @@ _Answer = TypeVar("_Answer")
 
 
 class RemoteAway(EnvironmentProblem):
-    """The DVC remote does not answer, and may soon."""
+    """The DVC remote, or the place of checkpoints, does not answer, and may soon."""
 
 
 def patiently(
@@ -37,13 +39,16 @@ def patiently(
 
     Raises RemoteAway after `patience_s`, or where it is still away once `is_to_stop`.
     """
-    give_up_at = time.monotonic() + patience_s
+    give_up_at, is_said = time.monotonic() + patience_s, False
     while True:
         try:
             return call()
-        except RemoteAway:
+        except RemoteAway as error:
             if is_to_stop() or time.monotonic() > give_up_at:
                 raise
+            if not is_said:
+                print(f"{error}; asked again", file=sys.stderr, flush=True)
+            is_said = True
             time.sleep(_PAUSE_S)
 
 
@@ -187,8 +192,9 @@ def _entry_of(text: bytes) -> Mapping[str, Any]:
 def _reaching() -> Iterator[None]:
     """Each kind of remote has errors of its own for a network that is down, OSError or not."""
     try:
-        yield
-    except (FileNotFoundError, DvcException):
+        with full_disk_told():
+            yield
+    except (FileNotFoundError, DvcException, EnvironmentProblem):
         raise
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())

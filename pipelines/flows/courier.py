@@ -11,12 +11,12 @@ import posixpath
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import fsspec
 
-from t2t.errors import EnvironmentProblem
+from pipelines.remote import RemoteAway, patiently
 from t2t.files import partial_path
 
 VARIABLE = "T2T_CHECKPOINTS"
@@ -42,12 +42,12 @@ class Courier:
 
         Of a training that has come further there than here everything is brought, in the place of
         what is here: a checkpoint needs the journal of the way to it.
-        Raises EnvironmentProblem where the place does not answer.
+        Raises RemoteAway where the place does not answer.
         """
         try:
             return self._fetch()
         except Exception as error:
-            raise EnvironmentProblem(f"{VARIABLE}, {self._place}: {error}") from error
+            raise RemoteAway(f"{VARIABLE}, {self._place}: {error}") from error
 
     def _fetch(self) -> int:
         if not self._fs.exists(self._place):
@@ -119,18 +119,24 @@ class Courier:
 
 
 @contextlib.contextmanager
-def carried(environment: Mapping[str, str], digest: str, folder: Path) -> Iterator[None]:
+def carried(
+    environment: Mapping[str, str],
+    digest: str,
+    folder: Path,
+    is_to_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
     """Fetches the stage's checkpoints before the block, sends them while it runs and at its end.
 
-    Does nothing where T2T_CHECKPOINTS is not set. What cannot be sent now is tried again: a place
-    that is gone costs a resume, not the training.
+    Does nothing where T2T_CHECKPOINTS is not set. A place that is away at the beginning is waited
+    for, as what lies there may be days of work; raises RemoteAway where that is in vain. What
+    cannot be sent later is tried again, and costs a resume at most, not the training.
     """
     url = environment.get(VARIABLE, "")
     if not url:
         yield
         return
     courier = Courier(url, digest, folder)
-    courier.fetch()
+    patiently(courier.fetch, is_to_stop)
     done = threading.Event()
 
     def work() -> None:

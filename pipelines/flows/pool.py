@@ -166,6 +166,8 @@ class PoolMaker:
                 away, seen_at = True, time.monotonic()
                 time.sleep(self._errand.poll_s)
                 continue
+            if note.get("ended") and Status(note["status"]).is_good:
+                return _lost("its result has not come from the remote as a whole")
             if note.get("ended"):
                 return {"again": False, "why": "no reason given", **note}
             if note.get("beat") != beat:

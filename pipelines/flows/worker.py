@@ -56,8 +56,8 @@ class Beat:
                 self._exchange.write_note(self._request.own_note, note)
                 current = self._exchange.read_note(self._request.current_note) or {}
                 self.is_superseded |= current.get("token", note["token"]) != note["token"]
-            except RemoteAway:
-                pass  # the coordinator has patience
+            except Exception:
+                pass  # of whatever kind: the coordinator has patience, and the stage goes on
             if self._done.wait(self._request.beat_s):
                 return
 
@@ -100,7 +100,7 @@ def _make(
                 f"{request.stage} has other inputs here than at the coordinator, at commit "
                 f"{request.commit[:12]}: is something there not committed?"
             )
-        with carried(os.environ, request.digest, root / "data" / "checkpoints"):
+        with carried(os.environ, request.digest, root / "data" / "checkpoints", is_to_stop):
             outcome = _made(root, request, keeper, is_to_stop)
             if not outcome.status.is_good:
                 raise _NotMade(outcome)
@@ -108,6 +108,8 @@ def _make(
             patiently(lambda: exchange.publish(request.stage), is_to_stop)
     except _NotMade as not_made:
         return not_made.outcome
+    except RemoteAway as error:
+        return Outcome(Status.STOPPED, why=str(error))  # another worker may reach it
     except T2TError as error:
         return Outcome(Status.FAILED, why=str(error))
     return outcome

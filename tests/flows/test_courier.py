@@ -5,6 +5,7 @@ import time
 import fsspec
 import pytest
 
+from pipelines import remote
 from pipelines.flows import courier as courier_module
 from pipelines.flows.courier import Courier, carried
 from t2t.errors import EnvironmentProblem
@@ -118,6 +119,26 @@ def test_a_place_that_is_gone_for_a_while_costs_nothing(s3, tmp_path, monkeypatc
         s3.start()
         raise KeyError
     assert Courier(environment["T2T_CHECKPOINTS"], "d1", tmp_path / "two").fetch() == 1
+
+
+def test_a_place_that_is_away_when_a_stage_begins_is_waited_for(
+    place, tmp_path, monkeypatch, capsys
+):
+    courier = Courier(place, "d1", tmp_path / "one")
+    training(tmp_path / "one", step_1__pt="saved")
+    courier.send()
+    monkeypatch.setattr(remote, "_PAUSE_S", 0)
+    right, failures = Courier._there, [ValueError("no OSError"), OSError("away")]
+
+    def there(self):
+        if failures:
+            raise failures.pop()
+        return right(self)
+
+    monkeypatch.setattr(Courier, "_there", there)
+    with carried({"T2T_CHECKPOINTS": place}, "d1", tmp_path / "two"):
+        assert (tmp_path / "two/digest/step_1.pt").read_text() == "saved"
+    assert capsys.readouterr().err.count("T2T_CHECKPOINTS") == 1
 
 
 def test_a_place_that_is_gone_when_a_stage_begins_is_said(s3, tmp_path):

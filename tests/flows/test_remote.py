@@ -1,11 +1,13 @@
 """The remote as a meeting place, while others write there and while it is away."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
 from pipelines.keeper import Keeper
-from pipelines.remote import Exchange
+from pipelines.remote import Exchange, RemoteAway
+from t2t.errors import EnvironmentProblem
 from tests.flows.stubs import Stub, stub_stages
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -48,6 +50,32 @@ def test_an_entry_that_is_not_whole_is_not_there(left, exchange, entry):
     assert exchange.fetch(digest), "the one beside it is"
     entry.write_bytes(left.encode("latin-1"))
     assert exchange.fetch(digest) is False
+
+
+@pytest.mark.parametrize(
+    "error, expected",
+    [
+        (OSError(errno.ENETDOWN, "down"), RemoteAway),
+        (ValueError("no OSError"), RemoteAway),
+        (OSError(errno.ENOSPC, "no space"), EnvironmentProblem),
+    ],
+)
+def test_every_kind_of_error_has_one_meaning(error, expected, exchange, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    for name in ("find", "cat_file", "pipe_file"):
+        monkeypatch.setattr(type(exchange._odb.fs), name, fail)
+    digest = exchange.digest("first")
+    calls = (
+        lambda: exchange.fetch(digest),
+        lambda: exchange.read_note("n"),
+        lambda: exchange.write_note("n", {}),
+    )
+    for call in calls:
+        with pytest.raises(EnvironmentProblem) as raised:
+            call()
+        assert raised.type is expected
 
 
 def test_an_entry_that_is_renamed_meanwhile_is_not_there_yet(exchange, entry, monkeypatch):

@@ -1,11 +1,15 @@
 """A worker's part around the stage, its remote and the making of the stage being stand-ins."""
 
+import time
+
 import pytest
 
 from pipelines.flows import worker
 from pipelines.flows.courier import Courier
+from pipelines.flows.local import may_do_better_elsewhere
 from pipelines.flows.outcome import Outcome, Status
 from pipelines.flows.request import Request
+from pipelines.remote import RemoteAway
 from t2t.errors import EnvironmentProblem
 
 REQUEST = Request(
@@ -17,11 +21,12 @@ REQUEST = Request(
 class Remote:
     """An Exchange that takes what it is given, or refuses by `error`."""
 
-    def __init__(self, error=None):
-        self.error = error
+    def __init__(self, error=None, away=None):
+        self.error, self.away = error, away
 
     def provide(self, entries):
-        pass
+        if self.away:
+            raise self.away
 
     def digest(self, name):
         return REQUEST.digest
@@ -45,6 +50,31 @@ def make(tmp_path, monkeypatch):
 
     monkeypatch.setattr(worker, "_made", made)
     return lambda remote: worker._make(tmp_path / "a", REQUEST, None, remote, lambda: False)
+
+
+def test_a_worker_that_does_not_reach_the_remote_leaves_the_stage_to_another(make, monkeypatch):
+    monkeypatch.setattr(worker, "patiently", lambda call, is_to_stop: call())
+    away = RemoteAway("the DVC remote does not answer")
+    assert may_do_better_elsewhere(make(Remote(away=away)))
+    assert not may_do_better_elsewhere(make(Remote(EnvironmentProblem("no room"))))
+
+
+def test_a_beat_outlives_every_kind_of_error():
+    class Flaky:
+        failures = [KeyError("no OSError"), OSError("away"), RemoteAway("away")]
+
+        def write_note(self, name, content):
+            if self.failures:
+                raise self.failures.pop()
+
+        def read_note(self, name):
+            return {"token": "another's"}
+
+    with worker.Beat(Flaky(), REQUEST) as beat:
+        deadline = time.monotonic() + 10
+        while not beat.is_superseded:
+            assert time.monotonic() < deadline, "it beats no more"
+            time.sleep(0.01)
 
 
 def shared(folder):
