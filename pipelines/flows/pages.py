@@ -44,5 +44,9 @@ def result_page(root: Path, scale: str, folder: Path) -> str:
         lines.insert(0, f"- Report: [{report.name}]({report.resolve().as_uri()})")
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith(("http://", "https://")):
+        # MLflow takes seconds to import.
+        from t2t.tracking.delivery import public_uri
+
+        uri = public_uri(uri)
         lines.append(f"- Runs in MLflow: [{uri}]({uri}/#/experiments)")
     return "\n".join(lines)

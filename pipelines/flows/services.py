@@ -1,7 +1,8 @@
 """All that a person needs to try the flows on one machine: `python -m pipelines.flows.services`.
 
-Prefect's server, MLflow's server and a worker for each pool, on 127.0.0.1 alone, their databases
-below data/. It deploys prefect.yaml, says where to look, and stops everything at Ctrl-C or SIGTERM.
+Prefect's server, MLflow's server and a worker, on 127.0.0.1 alone, their databases below data/
+unless PREFECT_API_DATABASE_CONNECTION_URL and MLFLOW_BACKEND_STORE_URI name others. It deploys
+prefect.yaml, says where to look, and stops everything at Ctrl-C or SIGTERM.
 """
 
 import argparse
@@ -53,13 +54,15 @@ class Services:
     def start_servers(self) -> None:
         """Returns when both answer. Raises EnvironmentProblem where one does not."""
         self.start_prefect()
-        store = f"sqlite:///{self.root}/data/mlflow/mlflow.db"
+        environment = self.environment(self.root)
+        environment.setdefault(
+            "MLFLOW_BACKEND_STORE_URI", f"sqlite:///{self.root}/data/mlflow/mlflow.db"
+        )
         self._start(
             "mlflow",
-            ["mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-            + ["--default-artifact-root", f"{self.root}/data/mlflow/artifacts"]
-            + ["--host", HOST, "--port", str(self._ports[1])],
-            self.environment(self.root),
+            ["mlflow", "server", "--workers", "1", "--host", HOST, "--port", str(self._ports[1])]
+            + ["--default-artifact-root", f"{self.root}/data/mlflow/artifacts"],
+            environment,
         )
         self._wait_for("mlflow", f"{self.mlflow}/health")
 

@@ -1,4 +1,4 @@
-"""Workers in clones of their own, asked without a server: what they share is a folder as remote."""
+"""Workers in clones of their own, asked without a server: what they share is the DVC remote."""
 
 import json
 import os
@@ -91,11 +91,11 @@ def stages(folder, extra="true"):
 class Pool:
     """A coordinator's workspace with a remote, and two clones."""
 
-    def __init__(self, folder, graph):
+    def __init__(self, folder, graph, remote):
         self.folder = folder
         self.stub = Stub.created(folder / "main", graph)
         (self.stub.folder / "params.yaml").write_text("scale: stub\nscales: {stub: {}}\n")
-        self.stub.dvc("remote", "add", "--quiet", "--default", "here", str(folder / "remote"))
+        self.stub.dvc("remote", "add", "--quiet", "--default", "here", remote)
         self.stub.commit()
         self.clones = Clones([self.clone("one"), self.clone("two")])
 
@@ -118,8 +118,8 @@ def pool_of(tmp_path):
     """Makes a pool in tmp_path / "pool" for these stages, whose workers end with the test."""
     made = []
 
-    def create(graph):
-        made.append(Pool(tmp_path / "pool", graph))
+    def create(graph, remote=tmp_path / "pool" / "remote"):
+        made.append(Pool(tmp_path / "pool", graph, str(remote)))
         return made[-1]
 
     yield create
@@ -127,8 +127,16 @@ def pool_of(tmp_path):
         pool.clones.close()
 
 
-def test_the_pool_gives_what_a_serial_repro_gives(tmp_path, pool_of, flow):
-    pool = pool_of(stages(tmp_path / "pool"))
+@pytest.fixture(params=["folder", "s3"])
+def remote(request, tmp_path):
+    """Of each kind that is tried, one."""
+    if request.param == "folder":
+        return tmp_path / "pool" / "remote"
+    return request.getfixturevalue("s3").url("remote")
+
+
+def test_the_pool_gives_what_a_serial_repro_gives(tmp_path, pool_of, remote, flow):
+    pool = pool_of(stages(tmp_path / "pool"), remote)
     ran = flow(pool.stub, **pool.wish())
     assert ran.summary.exit_code == 0, ran.summary.as_text()
     assert set(ran.statuses.values()) == {"made"}
@@ -173,6 +181,27 @@ def test_a_killed_workers_stage_goes_to_another(tmp_path, pool_of, flow):
     assert sorted(counts) == ["0", "1", "1", "2"]
 
 
+def test_a_remote_that_is_away_for_a_while_costs_nothing(tmp_path, pool_of, s3, flow):
+    """It goes when a stage runs and comes back when a result waits to be handed in."""
+    folder = tmp_path / "pool"
+    pool = pool_of(stages(folder, "sleep 2"), s3.url("remote"))
+
+    def interrupt():
+        while not (folder / "ran").exists():
+            time.sleep(0.05)
+        s3.stop()
+        time.sleep(10)
+        s3.start()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    ran = flow(pool.stub, **pool.wish())
+    thread.join()
+    assert ran.summary.exit_code == 0, ran.summary.as_text()
+    assert ran.order("note"), "the coordinator has said what it waits for"
+    assert ran.order("retried") == [] and sorted(item for item, _ in pool.ran()) == ["0", "1", "2"]
+
+
 def test_a_failure_comes_home_with_the_end_of_its_log(tmp_path, pool_of, flow):
     folder = tmp_path / "pool"
     pool = pool_of(stages(folder, "test ${item} != 2 || { echo what went wrong; exit 3; }"))
@@ -210,14 +239,27 @@ def children(pid):
     return psutil.Process(pid).children(recursive=True)
 
 
-def test_notes_on_the_remote_are_whole_or_absent(tmp_path, pool_of, monkeypatch):
+@pytest.fixture
+def exchange(tmp_path, pool_of, monkeypatch):
     from pipelines.keeper import Keeper
     from pipelines.remote import Exchange
 
     pool = pool_of(stages(tmp_path))
     monkeypatch.chdir(pool.stub.folder)
     keeper = Keeper(pool.stub.folder)
-    exchange = Exchange(keeper)
+    yield Exchange(keeper)
+    keeper.close()
+
+
+def test_a_result_on_its_way_is_not_there_yet(tmp_path, exchange):
+    digest = exchange.digest("first")
+    partial = tmp_path / f"pool/remote/runs/{digest[:2]}/{digest}/{'1' * 64}.partial"
+    partial.parent.mkdir(parents=True)
+    partial.write_text("cmd: half a")
+    assert not exchange.fetch(digest)
+
+
+def test_notes_on_the_remote_are_whole_or_absent(tmp_path, exchange):
     assert exchange.read_note("n") is None
     exchange.write_note("n", {"beat": 1})
     exchange.write_note("n", {"beat": 2})
@@ -225,4 +267,3 @@ def test_notes_on_the_remote_are_whole_or_absent(tmp_path, pool_of, monkeypatch)
     (note,) = (tmp_path / "pool/remote/flows").iterdir()
     note.write_text(json.dumps({"beat": 3})[:5])
     assert exchange.read_note("n") is None
-    keeper.close()
