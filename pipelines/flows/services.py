@@ -172,7 +172,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             running.start_worker("worker", "workspace", ROOT)
             print(f"Prefect: {running.api.removesuffix('/api')}\nMLflow:  {running.mlflow}")
             print(f"In another shell:\n  export PREFECT_API_URL={running.api}")
-            print("  .venv/bin/prefect deployment run reproduce/local", flush=True)
+            words = "python -m pipelines.environment prefect deployment run reproduce/local"
+            print(f"  .venv/bin/{words}", flush=True)
             while not asked.wait(_POLL_S):
                 if dead := running.dead():
                     raise EnvironmentProblem(f"{', '.join(dead)} ended; see data/services")
