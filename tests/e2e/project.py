@@ -120,7 +120,7 @@ class Project:
         return subprocess.run(
             [sys.executable, "-m", "dvc", *arguments],
             cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
-            timeout=300,
+            timeout=580,
         )  # fmt: skip
 
     def start_dvc(self, *arguments: str) -> subprocess.Popen[bytes]:
