@@ -121,7 +121,8 @@ class Exchange:
         """Brings a result from the remote into DVC's cache; False where there is none, or parts
         of it are missing."""
         with _reaching():
-            found = self._odb.fs.find(self._runs(self._odb, digest))
+            # In a list: what DVC gives asks the remote only as it is gone through.
+            found = list(self._odb.fs.find(self._runs(self._odb, digest)))
         with self._keeper.held():
             for file in (path for path in found if not path.endswith(_PARTIAL)):
                 try:
