@@ -15,15 +15,16 @@ from t2t.tracking.view import VIEW_QUERY
 
 _JOBS_SHOWN = 200
 _PATIENCE_S = 5.0
+# What the page calls them, and how figures are printed.
 _COLUMNS = {
-    "title": "Row",
-    "top1_pct": "Top-1, %: ours",
-    "paper_top1_pct": "Paper",
-    "delta_pct": "Δ, points: ours",
-    "paper_delta_pct": "Δ: paper",
-    "seeds": "Seeds",
-    "params_m": "Parameters, M",
-    "macs_g": "MACs, G",
+    "title": ("Row", ""),
+    "top1_pct": ("Top-1, %: ours", ".2f"),
+    "paper_top1_pct": ("Paper", ".1f"),
+    "delta_pct": ("Δ, points: ours", "+.2f"),
+    "paper_delta_pct": ("Δ: paper", "+.1f"),
+    "seeds": ("Seeds", ""),
+    "params_m": ("Parameters, M", ".3g"),
+    "macs_g": ("MACs, G", ".3g"),
 }
 
 
@@ -49,7 +50,10 @@ def result_rows(root: Path, scale: str) -> list[dict[str, str]]:
     """The ablation table of the last report at `scale`, as people read it; empty where there is
     none."""
     return [
-        {heading: _as_read(row.get(column, "")) for column, heading in _COLUMNS.items()}
+        {
+            heading: _as_read(row.get(column, ""), form)
+            for column, (heading, form) in _COLUMNS.items()
+        }
         for row in _table(root, scale)
     ]
 
@@ -82,12 +86,8 @@ def _table(root: Path, scale: str) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def _as_read(value: str) -> str:
-    """A figure with as many digits as the report has at most; words as they are."""
-    try:
-        return f"{float(value):.4g}" if "." in value else value
-    except ValueError:
-        return value
+def _as_read(value: str, form: str) -> str:
+    return format(float(value), form) if form and value else value
 
 
 def _experiment(uri: str, scale: str) -> str | None:
