@@ -116,11 +116,14 @@ class Exchange:
         """Brings a result from the remote into DVC's cache; False where there is none, or parts
         of it are missing."""
         with _reaching():
+            # It may have seen the folder when there was less in it, and remember that.
+            self._odb.fs.fs.invalidate_cache()
             found = self._odb.fs.find(self._runs(self._odb, digest))
+            texts = {
+                file: self._odb.fs.cat_file(file) for file in found if not file.endswith(_PARTIAL)
+            }
         with self._keeper.held():
-            for file in (path for path in found if not path.endswith(_PARTIAL)):
-                with _reaching():
-                    text = self._odb.fs.cat_file(file)
+            for file, text in texts.items():
                 if self._bring(parse_yaml(text.decode(), file)):
                     ours = self._repo.cache.legacy
                     path = f"{self._runs(ours, digest)}/{PurePosixPath(file).name}"

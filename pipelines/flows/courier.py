@@ -62,12 +62,12 @@ class Courier:
     def send(self) -> None:
         """Sends what has changed since the last time, of the workspaces in use since the start.
 
-        The journal last: one that knows less than the checkpoint would lose epochs.
+        Checkpoints last, as they are written: one whose journal knows less has lost epochs.
         """
         for workspace in self._in_use():
             files = {path: _version(path) for path in workspace.rglob("*") if _travels(path)}
             new = [path for path, version in files.items() if self._sent.get(path) != version]
-            for path in sorted(new, key=lambda path: not path.match(_CHECKPOINTS)):
+            for path in sorted(new, key=lambda path: path.match(_CHECKPOINTS)):
                 with contextlib.suppress(FileNotFoundError):  # an old checkpoint, deleted since
                     self._send(path)
                     self._sent[path] = files[path]

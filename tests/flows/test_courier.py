@@ -45,6 +45,16 @@ def test_the_next_worker_finds_what_the_last_one_sent(place, tmp_path):
     assert Courier(place, "d1", tmp_path / "four").fetch() == 0
 
 
+def test_a_checkpoint_never_arrives_before_its_journal(tmp_path, monkeypatch):
+    """A worker may be killed at any moment, and a checkpoint that knows more is refused."""
+    sent = []
+    monkeypatch.setattr(Courier, "_send", lambda courier, path: sent.append(path.name))
+    courier = Courier(str(tmp_path / "shared"), "d1", tmp_path / "one")
+    training(tmp_path / "one", step_1__pt="first", journal__jsonl="a\n", run__json="{}")
+    courier.send()
+    assert len(sent) == 3 and sent[-1] == "step_1.pt"
+
+
 def test_what_is_here_already_is_not_replaced(place, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     training(one, step_1__pt="theirs")
