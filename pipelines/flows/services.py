@@ -81,6 +81,22 @@ class Services:
             self._run(["prefect", "work-pool", "create", "--overwrite", "--type", "process", pool])
         self._run(["prefect", "--no-prompt", "deploy", "--all"])
 
+    def bury(self) -> None:
+        """Calls crashed what Prefect believes to be under way: for when no worker lives.
+
+        Such a run would keep its deployment's only place for ever.
+        """
+        from prefect.client.orchestration import SyncPrefectClient
+        from prefect.client.schemas import filters
+        from prefect.states import Crashed, StateType
+
+        alive = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+        state = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=alive))
+        with SyncPrefectClient(self.api) as client:
+            for run in client.read_flow_runs(flow_run_filter=filters.FlowRunFilter(state=state)):
+                crashed = Crashed(message="The services ended while it ran; run it again to go on")
+                client.set_flow_run_state(run.id, crashed, force=True)
+
     def start_worker(self, name: str, pool: str, clone: Path, **variables: str) -> None:
         """A worker of `pool` that works in `clone`, on one stage at a time."""
         words = ["prefect", "worker", "start", "--pool", pool, "--name", name, "--limit", "1"]
@@ -169,13 +185,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("Starting (half a minute)", flush=True)
             running.start_servers()
             running.deploy()
+            # A database of others' has runs of others'.
+            is_own = "PREFECT_API_DATABASE_CONNECTION_URL" not in os.environ
+            if is_own:
+                running.bury()
             running.start_worker("worker", "workspace", ROOT)
             print(f"Prefect: {running.api.removesuffix('/api')}\nMLflow:  {running.mlflow}")
             print(f"In another shell:\n  export PREFECT_API_URL={running.api}")
-            print("  .venv/bin/prefect deployment run reproduce/local", flush=True)
+            words = "python -m pipelines.environment prefect deployment run reproduce/local"
+            print(f"  .venv/bin/{words}", flush=True)
             while not asked.wait(_POLL_S):
                 if dead := running.dead():
                     raise EnvironmentProblem(f"{', '.join(dead)} ended; see data/services")
+            running.stop("worker")
+            if is_own:
+                running.bury()
     except T2TError as error:
         print(f"services: {error}", file=sys.stderr)
         return error.exit_code
