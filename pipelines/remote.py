@@ -120,9 +120,12 @@ class Exchange:
     def fetch(self, digest: str) -> bool:
         """Brings a result from the remote into DVC's cache; False where there is none, or parts
         of it are missing."""
+        folder = self._runs(self._odb, digest)
+        # S3's file system keeps a listing for good, others' files that came since are none to it.
+        self._odb.fs.fs.invalidate_cache(folder)
         with _reaching():
             # In a list: what DVC gives asks the remote only as it is gone through.
-            found = list(self._odb.fs.find(self._runs(self._odb, digest)))
+            found = list(self._odb.fs.find(folder))
         with self._keeper.held():
             for file in (path for path in found if not path.endswith(_PARTIAL)):
                 try:

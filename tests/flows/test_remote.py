@@ -83,6 +83,27 @@ def test_every_kind_of_error_has_one_meaning(error, expected, exchange, monkeypa
         assert raised.type is expected
 
 
+def test_an_entry_that_was_on_its_way_at_the_first_look_is_found(s3, tmp_path, monkeypatch):
+    import s3fs
+
+    stub = Stub.created(tmp_path / "stub", stub_stages(1))
+    stub.dvc("remote", "add", "--quiet", "--default", "here", s3.url("remote"))
+    stub.dvc("repro", "--quiet", "first")
+    monkeypatch.chdir(stub.folder)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(stub.folder / ".site_cache"))
+    keeper = Keeper(stub.folder)
+    exchange = Exchange(keeper)
+    exchange.publish("first")
+    digest = exchange.digest("first")
+    worker = s3fs.S3FileSystem(skip_instance_cache=True)
+    (entry,) = worker.find(exchange._runs(exchange._odb, digest))
+    worker.mv(entry, f"{entry}.partial")
+    assert exchange.fetch(digest) is False
+    worker.mv(f"{entry}.partial", entry)
+    assert exchange.fetch(digest)
+    keeper.close()
+
+
 def test_an_entry_that_is_renamed_meanwhile_is_not_there_yet(exchange, entry, monkeypatch):
     fs = exchange._odb.fs
     monkeypatch.setattr(fs, "find", lambda path: [f"{entry}.now", str(entry)])
