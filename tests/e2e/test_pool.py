@@ -6,11 +6,13 @@ Prefect's server is restarted, MLflow's never answers: the result is a serial ru
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import fsspec
@@ -130,6 +132,11 @@ class Machine:
         (path,) = (self.project.folder / "data/flows").glob("*/events.jsonl")
         return [json.loads(line) for line in path.read_text().splitlines()]
 
+    def made(self):
+        """The stages that workers have made, each as often as it was."""
+        logs = [self.project.read(f"data/services/{name}.log") for name in ("one", "two")]
+        return re.findall(r" - (\S+): made *$", "\n".join(logs), re.MULTILINE)
+
     def summary(self):
         found = list((self.project.folder / "data/flows").glob("*/summary.json"))
         return json.loads(found[0].read_text()) if found else None
@@ -173,8 +180,11 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(
         assert set(running.dead()) == {killed}
     assert summary["exit_code"] == 0 and not summary["unsettled"]
     assert {stage["status"] for stage in summary["stages"].values()} == {"made"}
-    retried = [event["stage"] for event in machine.events() if event["kind"] == "retried"]
-    assert len(retried) == 1 and retried[0].startswith("train")
+    retried = [event for event in machine.events() if event["kind"] == "retried"]
+    # Prefect may lose a run besides, before it begins, as it does where its database is busy.
+    lost = [each["stage"] for each in retried if "not been heard of" in each["details"]["why"]]
+    assert len(lost) == 1 and lost[0].startswith("train")
+    assert Counter(machine.made()) == Counter(summary["stages"]), "nothing is made twice"
     assert differing(serial, project) <= MEASURED
     assert not machine.left_behind(), "made stages need none"
 
