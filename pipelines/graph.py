@@ -42,6 +42,15 @@ def stage_inputs(root: Path, stage_name: str) -> StageInputs:
     return StageInputs(tuple(sorted(paths)), tuple(sorted(keys)))
 
 
+def outputs(root: Path) -> list[Path]:
+    """What the stages write, relative to `root`. Raises ConfigError for a graph DVC cannot read."""
+    try:
+        with Repo(str(root)) as repo:
+            return [Path(out.fs_path).relative_to(root) for out in repo.index.outs]
+    except DvcException as error:
+        raise ConfigError(f"dvc.yaml: {' '.join(str(error).split())}") from None
+
+
 class Kept(Enum):
     """What DVC's cache holds for a stage, if what comes before the stage stays as it is."""
 

@@ -34,6 +34,7 @@ from dvc_data.hashfile.meta import Meta
 
 from pipelines.graph import StageState, dvc_at_work, states_in
 from pipelines.lock_file import HEAD, LOCK_FILE, LockFile, in_order, text_of
+from pipelines.room import full_disk_told
 from t2t.errors import ConfigError, EnvironmentProblem
 
 
@@ -192,13 +193,18 @@ class Keeper:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """This thread's turn, under DVC's repository lock; DVC's errors become ours."""
+        """This thread's turn, under DVC's repository lock; DVC's errors and a full disk's become
+        ours."""
         with self._mutex:
             if self.repo.lock.is_locked:
                 yield
                 return
             try:
-                with self.repo.lock, self.repo.scm_context(autostage=False, quiet=True):
+                with (
+                    full_disk_told(),
+                    self.repo.lock,
+                    self.repo.scm_context(autostage=False, quiet=True),
+                ):
                     yield
             except LockError as error:
                 raise dvc_at_work(self._root, error) from None

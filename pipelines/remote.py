@@ -4,24 +4,59 @@ What a stage made lies there as DVC's run cache has it, under a digest of the st
 inputs. Whoever has the same inputs finds it, whatever anyone says of who ran what and how it ended.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
+from dvc.exceptions import DvcException
 from dvc.stage.cache import _can_hash, _get_stage_hash
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils.serialize import parse_yaml
 
 from pipelines.keeper import Keeper
 from pipelines.lock_file import HEAD, LOCK_FILE
+from pipelines.room import full_disk_told
 from t2t.errors import ConfigError, EnvironmentProblem
 
-_NOTES = "flows"
+PATIENCE_S = 600.0
+_PAUSE_S = 5.0
+_NOTES, _PARTIAL = "flows", ".partial"
+_Answer = TypeVar("_Answer")
+
+
+class RemoteAway(EnvironmentProblem):
+    """The DVC remote, or the place of checkpoints, does not answer, and may soon."""
+
+
+def patiently(
+    call: Callable[[], _Answer], is_to_stop: Callable[[], bool], patience_s: float = PATIENCE_S
+) -> _Answer:
+    """What `call` answers, asked again for a while as long as the remote is away.
+
+    Raises RemoteAway after `patience_s`, or where it is still away once `is_to_stop`.
+    """
+    give_up_at, is_said = time.monotonic() + patience_s, False
+    while True:
+        try:
+            return call()
+        except RemoteAway as error:
+            if is_to_stop() or time.monotonic() > give_up_at:
+                raise
+            if not is_said:
+                print(f"{error}; asked again", file=sys.stderr, flush=True)
+            is_said = True
+            time.sleep(_PAUSE_S)
 
 
 class Exchange:
-    """`keeper`'s workspace and the default remote of its DVC configuration."""
+    """`keeper`'s workspace and the default remote of its DVC configuration.
+
+    What reaches out to it raises RemoteAway where it does not answer.
+    """
 
     def __init__(self, keeper: Keeper):
         self._keeper, self._repo = keeper, keeper.repo
@@ -71,9 +106,10 @@ class Exchange:
             content = to_single_stage_lockfile(stage)
             copy = self._repo.stage_cache._create_stage(content, wdir=stage.wdir)
             for objects in copy.get_used_objs().values():
-                failed = self._repo.cloud.push(objects).failed
+                with _reaching():
+                    failed = self._repo.cloud.push(objects).failed
                 if failed:
-                    raise EnvironmentProblem(f"the remote did not take {len(failed)} objects")
+                    raise RemoteAway(f"the DVC remote did not take {len(failed)} objects")
             # Last, so that a result that is found is whole.
             digest = str(_get_stage_hash(stage))
             ours = self._repo.cache.legacy
@@ -85,24 +121,34 @@ class Exchange:
         """Brings a result from the remote into DVC's cache; False where there is none, or parts
         of it are missing."""
         folder = self._runs(self._odb, digest)
-        if not self._odb.fs.exists(folder):
-            return False
+        # S3's file system keeps a listing for good, others' files that came since are none to it.
+        self._odb.fs.fs.invalidate_cache(folder)
+        with _reaching():
+            # In a list: what DVC gives asks the remote only as it is gone through.
+            found = list(self._odb.fs.find(folder))
         with self._keeper.held():
-            for file in self._odb.fs.find(folder):
-                content = parse_yaml(self._odb.fs.cat_file(file).decode(), file)
-                if self._bring(content):
+            for file in (path for path in found if not path.endswith(_PARTIAL)):
+                try:
+                    with _reaching():
+                        text = self._odb.fs.cat_file(file)
+                except FileNotFoundError:  # gone since
+                    continue
+                content = _entry_of(text)
+                if content and self._bring(content):
                     ours = self._repo.cache.legacy
                     path = f"{self._runs(ours, digest)}/{PurePosixPath(file).name}"
                     ours.fs.makedirs(ours.fs.parent(path), exist_ok=True)
-                    ours.fs.pipe_file(path, self._odb.fs.cat_file(file))
+                    ours.fs.pipe_file(path, text)
                     return True
         return False
 
     def read_note(self, name: str) -> dict[str, Any] | None:
         """What was last left under `name`, None where nothing was, or a part of it is there."""
         try:
-            return dict(json.loads(self._odb.fs.cat_file(self._note(name))))
-        except (OSError, ValueError, TypeError):
+            with _reaching():
+                text = self._odb.fs.cat_file(self._note(name))
+            return dict(json.loads(text))
+        except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def write_note(self, name: str, content: Mapping[str, Any]) -> None:
@@ -113,21 +159,47 @@ class Exchange:
         copy = self._repo.stage_cache._create_stage(dict(content))
         for objects in copy.get_used_objs().values():
             # A folder's list of files first: what it names is not known before.
-            self._repo.cloud.pull(objects)
+            with _reaching():
+                self._repo.cloud.pull(objects)
         for objects in copy.get_used_objs().values():
-            self._repo.cloud.pull(objects)
+            with _reaching():
+                self._repo.cloud.pull(objects)
         return copy.outs_cached()
 
     def _put(self, path: str, content: bytes) -> None:
         fs = self._odb.fs
-        fs.makedirs(fs.parent(path), exist_ok=True)
         # Whoever reads it meanwhile gets the old or the new one: a rename, or the store's own way.
-        partial = f"{path}.partial"
-        fs.pipe_file(partial, content)
-        fs.move(partial, path)
+        partial = f"{path}{_PARTIAL}"
+        with _reaching():
+            fs.makedirs(fs.parent(path), exist_ok=True)
+            fs.pipe_file(partial, content)
+            fs.move(partial, path)
 
     def _runs(self, odb: Any, digest: str) -> str:
         return odb.fs.join(odb.path, "runs", digest[:2], digest)
 
     def _note(self, name: str) -> str:
         return self._odb.fs.join(self._odb.path, _NOTES, f"{name}.json")
+
+
+def _entry_of(text: bytes) -> Mapping[str, Any]:
+    """An entry of the run cache; none for a damaged one, which DVC passes over, too."""
+    try:
+        content = parse_yaml(text.decode(), "entry")
+    except (DvcException, UnicodeDecodeError):
+        return {}
+    whole = isinstance(content, dict) and {"cmd", "outs"} <= content.keys()
+    return content if whole else {}
+
+
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """Each kind of remote has errors of its own for a network that is down, OSError or not."""
+    try:
+        with full_disk_told():
+            yield
+    except (FileNotFoundError, DvcException, EnvironmentProblem):
+        raise
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RemoteAway(f"the DVC remote does not answer ({what})") from error

@@ -16,8 +16,8 @@ from pipelines.freshness import check_freshness
 from pipelines.guard import InputGuard
 from pipelines.mirror import mirrored
 from pipelines.parent import leave_with_parent
-from t2t.errors import ConfigError, EnvironmentProblem, T2TError
-from t2t.files import NO_ROOM
+from pipelines.room import full_disk_told
+from t2t.errors import ConfigError, T2TError
 
 VERBS = ("prepare", "shard", "train", "evaluate", "analyse", "transfer", "report")
 VERBS += ("extra", "fetch", "catalogue", "measure", "compare")
@@ -58,20 +58,11 @@ def main() -> int:
     os.environ.update(project_environment(os.environ))
     verb, *arguments = sys.argv[1:] or [""]
     try:
-        run_stage(verb, arguments)
+        with full_disk_told():
+            run_stage(verb, arguments)
     except T2TError as error:
         print(f"{verb}: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(
-            f"{verb}: {where}no room left on the disk ({error.strerror}); free some space and run "
-            "it again",
-            file=sys.stderr,
-        )
-        return EnvironmentProblem.exit_code
     return 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.runs", "tests.mlflow_database", "tests.faults.tally"]
+pytest_plugins = ["tests.runs", "tests.mlflow_database", "tests.s3", "tests.faults.tally"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

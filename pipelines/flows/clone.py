@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 from pipelines.environment import project_environment
-from pipelines.flows.folder import FLOWS
 from pipelines.flows.request import Request
-from t2t.errors import EnvironmentProblem
+from pipelines.flows.tree import PARAMS_FILE, uncommitted
+from pipelines.graph import outputs
+from pipelines.params.reader import Params
+from t2t.errors import ConfigError, EnvironmentProblem
 
 _GIT_PATIENCE_S = 600
 
@@ -16,9 +18,11 @@ _GIT_PATIENCE_S = 600
 def check_out(root: Path, commit: str) -> None:
     """Has the clone in `root` be at `commit`, fetched from `origin` where it is not there yet.
 
-    What git ignores stays: downloads, DVC's cache, checkpoints. Anything else is the clone's and is
-    swept. Raises EnvironmentProblem where the commit cannot be had.
+    For the holder of `sole_flow`. What git ignores stays: downloads, DVC's cache, checkpoints. What
+    stages have changed is swept. Raises ConfigError where somebody else has changed something, for
+    this is no worker's clone then, and EnvironmentProblem where the commit cannot be had.
     """
+    _refuse_a_persons(root)
     if _git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         fetched = _git(root, "fetch", "--quiet", "origin")
         if _git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
@@ -30,12 +34,28 @@ def check_out(root: Path, commit: str) -> None:
             raise EnvironmentProblem(f"{root}: git {words[0]}: {' '.join(done.stderr.split())}")
 
 
-def start_worker(root: Path, request: Request, log: Path) -> subprocess.Popen[bytes]:
-    """Starts the worker's part with the code of the commit that the clone is at."""
-    file = root / FLOWS / "requests" / f"{request.token}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+def _refuse_a_persons(root: Path) -> None:
+    # The graph takes seconds to read, and most clones are clean.
+    changed = uncommitted(root, (), "")
+    if changed:
+        scale = Params(root / PARAMS_FILE).part("scale", str)
+        changed = uncommitted(root, outputs(root), scale)
+    if changed:
+        raise ConfigError(
+            f"{root}: a worker would sweep what no commit holds ({', '.join(changed[:5])}): give "
+            "it a clone of its own, or commit that first"
+        )
+
+
+def start_worker(root: Path, request: Request, log: Path, lock: int) -> subprocess.Popen[bytes]:
+    """Starts the worker's part with the code of the commit that the clone is at.
+
+    lock: what `sole_flow` gave, which the worker inherits: the clone is its own to its end, even
+    where that comes after the end of who started it.
+    """
+    # Beside the log, with which it goes.
+    file = log.with_name("request.json")
     file.write_text(request.model_dump_json())
-    log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as stream:
         return subprocess.Popen(
             [sys.executable, "-m", "pipelines.flows.worker", str(file)],
@@ -44,6 +64,7 @@ def start_worker(root: Path, request: Request, log: Path) -> subprocess.Popen[by
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
+            pass_fds=(lock,),
         )
 
 

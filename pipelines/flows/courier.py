@@ -6,19 +6,25 @@ did not begin. Training itself works on its own disk, with its locks and renames
 """
 
 import contextlib
+import math
 import posixpath
+import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import fsspec
 
+from pipelines.remote import RemoteAway, patiently
 from t2t.files import partial_path
 
 VARIABLE = "T2T_CHECKPOINTS"
 _EVERY_S = 5.0
-_LOCK, _CHECKPOINTS = "lock", "step_*"
+_LOCK, _RESULT = "lock", "result/seal.json"
+_CHECKPOINT = re.compile(r"step_(\d+).*\.pt$")
+# Each store has errors of its own for a network that is down; those of S3 are no OSError.
+_AWAY = Exception
 
 
 class Courier:
@@ -32,30 +38,43 @@ class Courier:
         self._sent: dict[Path, tuple[int, int]] = {}
 
     def fetch(self) -> int:
-        """Brings what earlier workers left, as far as it is not here; how many files."""
+        """Brings what earlier workers left, as far as it is not here; how many files.
+
+        Of a training that has come further there than here everything is brought, in the place of
+        what is here: a checkpoint needs the journal of the way to it.
+        Raises RemoteAway where the place does not answer.
+        """
+        try:
+            return self._fetch()
+        except Exception as error:
+            raise RemoteAway(f"{VARIABLE}, {self._place}: {error}") from error
+
+    def _fetch(self) -> int:
         if not self._fs.exists(self._place):
             return 0
-        fetched = 0
-        for source in self._fs.find(self._place):
-            relative = PurePosixPath(source).relative_to(self._fs._strip_protocol(self._place))
-            target = self._folder / relative
-            if not target.exists() and not relative.name.endswith(".partial"):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                partial = partial_path(target)
-                self._fs.get_file(source, str(partial))
-                partial.rename(target)
-                fetched += 1
-        return fetched
+        there = self._there()
+        wanted = {path for path in there if not path.exists()}
+        for workspace in {self._workspace(path) for path in there}:
+            of_it = {path for path in there if workspace in path.parents}
+            if _reached(of_it) > _reached(workspace.rglob("*")):
+                wanted |= of_it
+        for path in sorted(wanted, key=_rank):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = partial_path(path)
+            self._fs.get_file(there[path], str(partial))
+            partial.rename(path)
+        return len(wanted)
 
     def send(self) -> None:
         """Sends what has changed since the last time, of the workspaces in use since the start.
 
-        The journal last: one that knows less than the checkpoint would lose epochs.
+        The journal before the checkpoints, and at least as new: one that knows less would lose
+        epochs, for whoever comes next, at any moment at which this worker may die.
         """
         for workspace in self._in_use():
             files = {path: _version(path) for path in workspace.rglob("*") if _travels(path)}
             new = [path for path, version in files.items() if self._sent.get(path) != version]
-            for path in sorted(new, key=lambda path: not path.match(_CHECKPOINTS)):
+            for path in sorted(new, key=_rank):
                 with contextlib.suppress(FileNotFoundError):  # an old checkpoint, deleted since
                     self._send(path)
                     self._sent[path] = files[path]
@@ -69,6 +88,18 @@ class Courier:
         """Deletes what lies there: the stage is made."""
         with contextlib.suppress(FileNotFoundError):
             self._fs.rm(self._place, recursive=True)
+
+    def _there(self) -> dict[Path, str]:
+        """The files of the place, by where they are to lie here."""
+        place = self._fs._strip_protocol(self._place)
+        return {
+            self._folder / PurePosixPath(source).relative_to(place): source
+            for source in self._fs.find(self._place)
+            if not source.endswith(".partial")
+        }
+
+    def _workspace(self, path: Path) -> Path:
+        return self._folder / path.relative_to(self._folder).parts[0]
 
     def _in_use(self) -> list[Path]:
         return [
@@ -88,23 +119,29 @@ class Courier:
 
 
 @contextlib.contextmanager
-def carried(environment: Mapping[str, str], digest: str, folder: Path) -> Iterator[None]:
+def carried(
+    environment: Mapping[str, str],
+    digest: str,
+    folder: Path,
+    is_to_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
     """Fetches the stage's checkpoints before the block, sends them while it runs and at its end.
 
-    Does nothing where T2T_CHECKPOINTS is not set. What cannot be sent now is tried again: a place
-    that is gone costs a resume, not the training.
+    Does nothing where T2T_CHECKPOINTS is not set. A place that is away at the beginning is waited
+    for, as what lies there may be days of work; raises RemoteAway where that is in vain. What
+    cannot be sent later is tried again, and costs a resume at most, not the training.
     """
     url = environment.get(VARIABLE, "")
     if not url:
         yield
         return
     courier = Courier(url, digest, folder)
-    courier.fetch()
+    patiently(courier.fetch, is_to_stop)
     done = threading.Event()
 
     def work() -> None:
         while not done.wait(_EVERY_S):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(_AWAY):
                 courier.send()
 
     thread = threading.Thread(target=work, name="checkpoints")
@@ -120,8 +157,24 @@ def carried(environment: Mapping[str, str], digest: str, folder: Path) -> Iterat
 def _last(act, done: threading.Event, thread: threading.Thread) -> None:
     done.set()
     thread.join()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(_AWAY):
         act()
+
+
+def _rank(path: Path) -> int:
+    """The order in which files travel: a checkpoint and a result's seal after what they need."""
+    return 2 if path.match(_RESULT) else 1 if _CHECKPOINT.match(path.name) else 0
+
+
+def _reached(files: Iterable[Path]) -> float:
+    """How far a training has come: the step of its newest checkpoint, beyond all with a result."""
+    reached = -1.0
+    for path in files:
+        if path.match(_RESULT):
+            return math.inf
+        if match := _CHECKPOINT.match(path.name):
+            reached = max(reached, int(match[1]))
+    return reached
 
 
 def _travels(path: Path) -> bool:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from pipelines.environment import project_environment
 from pipelines.flows.clone import check_out, start_worker
-from pipelines.flows.folder import new_folder
+from pipelines.flows.folder import new_folder, sole_flow
 from pipelines.flows.mirror import FlowMirror, NewLines, say, tail
 from pipelines.flows.request import Commit, Hex, Request, StageName
 from pipelines.params.reader import Name
@@ -108,9 +108,10 @@ def stage(
         commit=commit, stage=stage, scale=scale, gpus=gpus, digest=digest, token=token,
         upstream=upstream, beat_s=beat_s,
     )  # fmt: skip
-    check_out(root, commit)
     log = new_folder(root) / "worker.log"
-    process = start_worker(root, request, log)
+    with sole_flow(root, wait=True) as lock:
+        check_out(root, commit)
+        process = start_worker(root, request, log, lock)
     lines = NewLines(log)
     while (code := process.poll()) is None:
         say(lines)

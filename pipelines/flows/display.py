@@ -76,6 +76,8 @@ class LiveTable:
             elif event.kind == "ended":
                 self._running.pop(event.stage, None)
                 self._counts[event.details["status"]] += 1
+            elif event.kind == "note":
+                self._live.console.print(f"{event.stage}: {event.details['text']}", markup=False)
 
     def _table(self) -> Table:
         with self._mutex:

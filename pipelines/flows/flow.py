@@ -13,7 +13,6 @@ from pipelines.flows.folder import (
     keep_minutes,
     new_folder,
     past_minutes,
-    sole_flow,
 )
 from pipelines.flows.gpus import GpuPool
 from pipelines.flows.jobs import jobs_of, selected
@@ -40,7 +39,6 @@ class Wish:
     places: int = 1
     gpus: tuple[str, ...] = ()
     allow_dirty: bool = False
-    wait: bool = False
     folder: Path | None = None
     maker: MakerOf = LocalMaker
 
@@ -52,21 +50,20 @@ def run_flow(
     planned: Callable[[FlowPlan], Listener],
     is_to_stop: Callable[[], bool] = lambda: False,
 ) -> Summary:
-    """Makes what is stale in `root`, which must be the working directory.
+    """Makes what is stale in `root`, which must be the working directory; for the holder of
+    `sole_flow`.
 
     planned: told the plan, answers with who is to hear of what happens. The workspace is as a
     serial `dvc repro` would have left it, or the summary says where not.
 
-    Raises ConfigError for an uncommitted tree or unknown rows, EnvironmentProblem while another
-    flow is at work here.
+    Raises ConfigError for an uncommitted tree or unknown rows.
     """
     began = time.monotonic()
-    with sole_flow(root, wait=wish.wait):
-        keeper = Keeper(root)
-        try:
-            return _flow(root, wish, keeper, planned, is_to_stop, began)
-        finally:
-            keeper.close()
+    keeper = Keeper(root)
+    try:
+        return _flow(root, wish, keeper, planned, is_to_stop, began)
+    finally:
+        keeper.close()
 
 
 def _flow(
@@ -105,7 +102,7 @@ def _flow(
 def _plan(root: Path, wish: Wish, keeper: Keeper) -> FlowPlan:
     states = selected(keeper.states(), wish.rows)
     stages = plan_stages(states)
-    others = uncommitted(root, keeper.outputs())
+    others = uncommitted(root, keeper.outputs(), wish.scale)
     if not wish.allow_dirty:
         refuse_uncommitted(others)
     return FlowPlan(

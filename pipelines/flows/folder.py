@@ -23,8 +23,8 @@ _POLL_S = 1.0
 
 
 @contextlib.contextmanager
-def sole_flow(root: Path, *, wait: bool) -> Iterator[None]:
-    """Holds the workspace for this flow.
+def sole_flow(root: Path, *, wait: bool) -> Iterator[int]:
+    """Holds the workspace for this flow, and for processes that inherit the file descriptor given.
 
     Raises EnvironmentProblem where another flow holds it, unless it is to `wait` for that.
     """
@@ -42,7 +42,7 @@ def sole_flow(root: Path, *, wait: bool) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
         stream.flush()
-        yield
+        yield stream.fileno()
 
 
 def _locked(descriptor: int) -> bool:

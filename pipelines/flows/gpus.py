@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from t2t.errors import EnvironmentProblem
@@ -62,7 +63,7 @@ class GpuPool:
             if not self._folder.is_dir():
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._folder.chmod(0o1777)  # of all users, as the folder of temporary files is
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _OPEN_TO_ALL)
+            descriptor = _opened(path)
         except OSError as error:
             raise EnvironmentProblem(f"{path}: cannot be opened ({error.strerror})") from None
         with contextlib.suppress(OSError):
@@ -75,18 +76,33 @@ class GpuPool:
         return descriptor
 
 
+def _opened(path: Path) -> int:
+    """The file, made where it is not there.
+
+    Asked for O_CREAT, Linux (fs.protected_regular) refuses another user's file in a folder that is
+    everybody's, as is /tmp.
+    """
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    with contextlib.suppress(FileExistsError):
+        return os.open(path, flags | os.O_CREAT | os.O_EXCL, _OPEN_TO_ALL)
+    return os.open(path, flags)  # another was quicker
+
+
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """The UUIDs of this host's GPUs, in the driver's order; none where there is no driver.
 
-    CUDA_VISIBLE_DEVICES narrows them down as it does for CUDA, by numbers or by UUIDs. Raises
-    EnvironmentProblem for a number that no GPU has.
+    CUDA_VISIBLE_DEVICES narrows them down as it does for CUDA, by numbers or by UUIDs, and ends
+    them at -1. Raises EnvironmentProblem for another number that no GPU has.
     """
     found = _driver_gpus()
     told = environment.get("CUDA_VISIBLE_DEVICES")
     if told is None or not found:
         return found
     chosen = []
-    for word in filter(None, map(str.strip, told.split(","))):
+    words = takewhile(lambda word: word != "-1", map(str.strip, told.split(",")))
+    for word in filter(None, words):
         match = [found[int(word)]] if word.isdecimal() and int(word) < len(found) else []
         match = match or [gpu for gpu in found if word and gpu.startswith(word)]
         if len(match) != 1:

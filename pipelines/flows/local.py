@@ -10,6 +10,7 @@ from pipelines.flows.gpus import Held
 from pipelines.flows.jobs import Job
 from pipelines.flows.outcome import Listener, Outcome, Status, event
 from pipelines.keeper import Found, Keeper
+from pipelines.room import full_disk_told
 from t2t.errors import Preempted, T2TError
 
 MOST_ATTEMPTS = 3
@@ -69,6 +70,7 @@ class LocalMaker:
             time.sleep(_PAUSE_S)
         raise AssertionError("the last attempt returns")
 
+    @full_disk_told()
     def _run(self, name: str, held: Held, log: Path) -> int:
         command = self._keeper.command(name)
         session = Session(

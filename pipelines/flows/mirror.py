@@ -101,7 +101,8 @@ class FlowMirror:
             rows = result_rows(root, scale)
             if rows:
                 create_table_artifact(rows, key="ablation-table", description=f"Scale {scale}")
-            create_markdown_artifact(result_page(root, scale, self._folder), key="results")
+            page = result_page(root, scale, self._folder)
+            create_markdown_artifact(page, key="results", description="Report, runs and logs")
 
     def _begin(self, name: str, log: str) -> None:
         jobs = {job["stage"]: job["minutes"] for job in (self._plan or {}).get("jobs", [])}

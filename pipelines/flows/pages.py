@@ -1,12 +1,31 @@
 """What a flow shows of itself on a page: its plan, and at the end the table with links."""
 
 import csv
+import json
 import os
+import urllib.parse
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.flows.policy import Room
+from pipelines.flows.summary import room_text
+from t2t.tracking.view import VIEW_QUERY
+
 _JOBS_SHOWN = 200
+_PATIENCE_S = 5.0
+# What the page calls them, and how figures are printed.
+_COLUMNS = {
+    "title": ("Row", ""),
+    "top1_pct": ("Top-1, %: ours", ".2f"),
+    "paper_top1_pct": ("Paper", ".1f"),
+    "delta_pct": ("Δ, points: ours", "+.2f"),
+    "paper_delta_pct": ("Δ: paper", "+.1f"),
+    "seeds": ("Seeds", ""),
+    "params_m": ("Parameters, M", ".3g"),
+    "macs_g": ("MACs, G", ".3g"),
+}
 
 
 def plan_page(plan: Mapping[str, Any]) -> str:
@@ -14,8 +33,8 @@ def plan_page(plan: Mapping[str, Any]) -> str:
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in plan["verdicts"].items())
     lines = [
         f"Scale **{plan['scale']}**, commit `{(plan['commit'] or 'none')[:12]}`: {verdicts}.",
-        f"At most {plan['expected_minutes']:.1f} min on {plan['gpus']} GPUs and "
-        f"{plan['places']} places, as far as known.",
+        f"At most {plan['expected_minutes']:.1f} min in "
+        f"{room_text(Room(plan['gpus'], plan['places']))}, as far as known.",
     ]
     if plan["uncommitted"]:
         lines.append(f"Not in the commit: {', '.join(plan['uncommitted'])}")
@@ -28,12 +47,15 @@ def plan_page(plan: Mapping[str, Any]) -> str:
 
 
 def result_rows(root: Path, scale: str) -> list[dict[str, str]]:
-    """The ablation table of the last report at `scale`; empty where there is none."""
-    path = root / "reports" / scale / "table.csv"
-    if not path.is_file():
-        return []
-    with open(path, encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    """The ablation table of the last report at `scale`, as people read it; empty where there is
+    none."""
+    return [
+        {
+            heading: _as_read(row.get(column, ""), form)
+            for column, (heading, form) in _COLUMNS.items()
+        }
+        for row in _table(root, scale)
+    ]
 
 
 def result_page(root: Path, scale: str, folder: Path) -> str:
@@ -41,8 +63,42 @@ def result_page(root: Path, scale: str, folder: Path) -> str:
     lines = [f"- Journal and logs: `{folder}`"]
     report = root / "reports" / scale / "index.html"
     if report.is_file():
-        lines.insert(0, f"- Report: [{report.name}]({report.resolve().as_uri()})")
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+        # No link: a browser follows none from a server's page to a file.
+        lines.insert(0, f"- Report: `{report.resolve()}`")
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if uri.startswith(("http://", "https://")):
-        lines.append(f"- Runs in MLflow: [{uri}]({uri}/#/experiments)")
+        # MLflow takes seconds to import.
+        from t2t.tracking.delivery import public_uri
+
+        uri = public_uri(uri)
+        experiment = _experiment(uri, scale)
+        if experiment is None:
+            return "\n".join([*lines, f"- Runs in MLflow: [{uri}]({uri}/#/experiments)"])
+        runs = f"{uri}/#/experiments/{experiment}/runs"
+        lines.append(f"- Runs in MLflow: [all of scale {scale}]({runs}{VIEW_QUERY}), or of a row:")
+        for row in _table(root, scale):
+            query = urllib.parse.quote(f"tags.row = '{row['row']}'")
+            lines.append(f"    - [{row['title']}]({runs}?searchFilter={query})")
     return "\n".join(lines)
+
+
+def _table(root: Path, scale: str) -> list[dict[str, str]]:
+    path = root / "reports" / scale / "table.csv"
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _as_read(value: str, form: str) -> str:
+    return format(float(value), form) if form and value else value
+
+
+def _experiment(uri: str, scale: str) -> str | None:
+    """The id of the scale's experiment, None where MLflow does not say."""
+    address = f"{uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name={scale}"
+    try:
+        with urllib.request.urlopen(address, timeout=_PATIENCE_S) as answer:
+            return str(json.load(answer)["experiment"]["experiment_id"])
+    except (OSError, ValueError, KeyError):
+        return None

@@ -5,25 +5,28 @@ stage's digest, the worker's beat, its word at the end. What the pool's own serv
 a hint, good for asking again sooner.
 """
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pipelines.flows.gpus import Held
 from pipelines.flows.jobs import Job
 from pipelines.flows.outcome import Listener, Outcome, Status, event
 from pipelines.flows.request import Request, packed
 from pipelines.keeper import Found, Keeper
-from pipelines.remote import Exchange
+from pipelines.remote import Exchange, RemoteAway, patiently
 from t2t.errors import EnvironmentProblem, T2TError
 
 MOST_ATTEMPTS = 4
 _BEATS_MISSED = 6
 _POLL_S = 2.0
+_Answer = TypeVar("_Answer")
 
 
 class Hint(Enum):
@@ -91,18 +94,20 @@ class PoolMaker:
 
     def _made(self, job: Job, began: float) -> Outcome:
         digest = self._exchange.digest(job.name)
-        if self._exchange.fetch(digest):  # of an earlier flow, or of somebody else's
+        # What an earlier flow has left there, or somebody else.
+        if self._patiently(lambda: self._exchange.fetch(digest)):
             return self._collected(job, Status.RESTORED, began, 0)
         ended: Mapping[str, Any] = {}
         attempt = 0
         for attempt in range(1, MOST_ATTEMPTS + 1):
             request = self._request(job, digest)
-            self._exchange.write_note(request.current_note, {"token": request.token})
+            self._patiently(partial(self._leave, request, request.token))
             run = self._submitted(request)
             self._tell(event("started", job.name, attempt=attempt, gpus=(), log="", run=run))
             ended = self._watched(request, run)
             if ended["status"] == Status.STOPPED and self._is_to_stop():
-                self._exchange.write_note(request.current_note, {"token": "stopped"})
+                with contextlib.suppress(RemoteAway):
+                    self._leave(request, "stopped")
                 if run:
                     self._dispatcher.cancel(run)
                 return Outcome(Status.STOPPED, time.monotonic() - began, attempt, "asked to stop")
@@ -127,6 +132,12 @@ class PoolMaker:
             beat_s=self._errand.beat_s,
         )
 
+    def _leave(self, request: Request, token: str) -> None:
+        self._exchange.write_note(request.current_note, {"token": token})
+
+    def _patiently(self, call: Callable[[], _Answer]) -> _Answer:
+        return patiently(call, self._is_to_stop)
+
     def _submitted(self, request: Request) -> str | None:
         """Asks until the server answers: it may be restarting."""
         while not self._is_to_stop():
@@ -139,12 +150,24 @@ class PoolMaker:
     def _watched(self, request: Request, run: str | None) -> Mapping[str, Any]:
         """Waits for a result, the worker's own word, or the lack of either."""
         beat, seen_at = None, time.monotonic()
+        away = False
         while not self._is_to_stop():
             # Asked before the remote: a run that is over has left there what it ever will.
             hint = self._dispatcher.hint(run) if run else Hint.UNKNOWN
-            note = self._exchange.read_note(request.own_note) or {}
-            if self._exchange.fetch(request.digest):
-                return {"status": Status.MADE}
+            try:
+                note = self._exchange.read_note(request.own_note) or {}
+                if self._exchange.fetch(request.digest):
+                    return {"status": Status.MADE}
+                away = False
+            except RemoteAway as error:
+                if not away:
+                    self._tell(event("note", request.stage, text=str(error)))
+                # Of a worker that cannot be heard nobody can say that it is silent.
+                away, seen_at = True, time.monotonic()
+                time.sleep(self._errand.poll_s)
+                continue
+            if note.get("ended") and Status(note["status"]).is_good:
+                return _lost("its result has not come from the remote as a whole")
             if note.get("ended"):
                 return {"again": False, "why": "no reason given", **note}
             if note.get("beat") != beat:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pipelines.check import check_params
 from pipelines.environment import ROOT, project_environment
 from pipelines.params.training import CpuThreads
+from pipelines.room import full_disk_told
 from t2t.errors import ConfigError, T2TError
 from t2t.training.stopping import leave_with_parent
 
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.chdir(ROOT)
     is_to_stop = _stop_on_signals()
     try:
-        return _reproduce(_arguments(argv), is_to_stop)
+        with full_disk_told():
+            return _reproduce(_arguments(argv), is_to_stop)
     except T2TError as error:
         print(f"flow: {error}", file=sys.stderr)
         return error.exit_code
@@ -48,9 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _reproduce(args: argparse.Namespace, is_to_stop: Callable[[], bool]) -> int:
     # These import DVC and rich, which --help need not wait for.
     from pipelines.flows.display import shown
-    from pipelines.flows.flow import Wish, run_flow
-    from pipelines.flows.gpus import visible_gpus
+    from pipelines.flows.flow import run_flow
+    from pipelines.flows.folder import sole_flow
     from pipelines.flows.summary import FlowPlan
+
+    with sole_flow(ROOT, wait=args.wait), ExitStack() as stack:
+
+        def planned(plan: FlowPlan):
+            return stack.enter_context(shown(plan))
+
+        summary = run_flow(ROOT, _wish(args), planned=planned, is_to_stop=is_to_stop)
+    print(summary.as_text(), flush=True)
+    return summary.exit_code
+
+
+def _wish(args: argparse.Namespace) -> "Wish":
+    """What is asked for, of the tree as it is now; writes its scale into params.yaml."""
+    from pipelines.flows.flow import Wish
+    from pipelines.flows.gpus import visible_gpus
     from pipelines.flows.tree import set_scale
 
     params = check_params(ROOT / "params.yaml")
@@ -65,19 +82,9 @@ def _reproduce(args: argparse.Namespace, is_to_stop: Callable[[], bool]) -> int:
         places=places,
         gpus=tuple(gpus),
         allow_dirty=args.allow_dirty,
-        wait=args.wait,
         folder=args.folder,
     )
-    if args.pool:
-        wish = _by_pool(wish, args.pool)
-    with ExitStack() as stack:
-
-        def planned(plan: FlowPlan):
-            return stack.enter_context(shown(plan))
-
-        summary = run_flow(ROOT, wish, planned=planned, is_to_stop=is_to_stop)
-    print(summary.as_text(), flush=True)
-    return summary.exit_code
+    return _by_pool(wish, args.pool) if args.pool else wish
 
 
 def _by_pool(wish: "Wish", pool: str) -> "Wish":

@@ -33,31 +33,42 @@ class Scheduler:
         self.outcomes: dict[str, Outcome] = {}
 
     def run(self, is_to_stop: Callable[[], bool]) -> dict[str, Outcome]:
-        """The outcome of every job. Once `is_to_stop`, nothing more is started."""
+        """The outcome of every job. Once `is_to_stop`, nothing more is started.
+
+        Whatever goes wrong here is raised when all that runs has ended: what it leaves can be
+        recorded as long as the caller keeps DVC's part and the lock.
+        """
         problem: BaseException | None = None
         while self._waiting or self._running:
-            if problem or is_to_stop():
-                self._give_up()
-            else:
-                self._start_what_fits()
-            if not self._running and not self._waiting:
-                break
             try:
-                name, outcome = self._ended.get(timeout=_POLL_S)
-            except queue.Empty:
-                continue
-            self._running.pop(name)[1].release()
-            if isinstance(outcome, BaseException):
-                problem = outcome
-                outcome = Outcome(Status.FAILED, why=f"{type(outcome).__name__}: {outcome}")
-            self._settle(name, outcome)
+                self._turn(is_over=problem is not None or is_to_stop())
+            except BaseException as error:
+                problem = problem or error
         if problem:
             raise problem
         return self.outcomes
 
+    def _turn(self, is_over: bool) -> None:
+        if is_over:
+            self._give_up()
+        else:
+            self._start_what_fits()
+        if not self._running and not self._waiting:
+            return
+        try:
+            name, outcome = self._ended.get(timeout=_POLL_S)
+        except queue.Empty:
+            return
+        self._running.pop(name)[1].release()
+        if isinstance(outcome, BaseException):
+            self._settle(name, Outcome(Status.FAILED, why=f"{type(outcome).__name__}: {outcome}"))
+            raise outcome
+        self._settle(name, outcome)
+
     def _start_what_fits(self) -> None:
+        ready = [job for job in self._waiting.values() if self._is_ready(job)]
         while job := next_job(
-            [job for job in self._waiting.values() if self._is_ready(job)],
+            ready,
             [running for running, _ in self._running.values()],
             self._room,
             self._priority,
@@ -66,12 +77,16 @@ class Scheduler:
             wanted = self._room.gpus_for(job)
             held = self._pool.try_hold(wanted) if wanted else NONE_HELD
             if held is None:
-                return  # another flow on this host has them; asked again at the next turn
+                # Another flow on this host has them; asked again at the next turn. Narrower jobs
+                # do not get ahead of this one meanwhile, those without a GPU are in nobody's way.
+                ready = [other for other in ready if not self._room.gpus_for(other)]
+                continue
+            thread = threading.Thread(target=self._work, args=(job, held), name=job.name)
+            thread.start()
+            ready.remove(job)
             del self._waiting[job.name]
             ends = time.monotonic() / 60 + job.minutes
             self._running[job.name] = Running(job, wanted, ends), held
-            thread = threading.Thread(target=self._work, args=(job, held), name=job.name)
-            thread.start()
 
     def _is_ready(self, job: Job) -> bool:
         return all(

@@ -1,7 +1,8 @@
 """All that a person needs to try the flows on one machine: `python -m pipelines.flows.services`.
 
-Prefect's server, MLflow's server and a worker for each pool, on 127.0.0.1 alone, their databases
-below data/. It deploys prefect.yaml, says where to look, and stops everything at Ctrl-C or SIGTERM.
+Prefect's server, MLflow's server and a worker, on 127.0.0.1 alone, their databases below data/
+unless PREFECT_API_DATABASE_CONNECTION_URL and MLFLOW_BACKEND_STORE_URI name others. It deploys
+prefect.yaml, says where to look, and stops everything at Ctrl-C or SIGTERM.
 """
 
 import argparse
@@ -53,13 +54,15 @@ class Services:
     def start_servers(self) -> None:
         """Returns when both answer. Raises EnvironmentProblem where one does not."""
         self.start_prefect()
-        store = f"sqlite:///{self.root}/data/mlflow/mlflow.db"
+        environment = self.environment(self.root)
+        environment.setdefault(
+            "MLFLOW_BACKEND_STORE_URI", f"sqlite:///{self.root}/data/mlflow/mlflow.db"
+        )
         self._start(
             "mlflow",
-            ["mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
-            + ["--default-artifact-root", f"{self.root}/data/mlflow/artifacts"]
-            + ["--host", HOST, "--port", str(self._ports[1])],
-            self.environment(self.root),
+            ["mlflow", "server", "--workers", "1", "--host", HOST, "--port", str(self._ports[1])]
+            + ["--default-artifact-root", f"{self.root}/data/mlflow/artifacts"],
+            environment,
         )
         self._wait_for("mlflow", f"{self.mlflow}/health")
 
@@ -77,6 +80,22 @@ class Services:
         for pool in POOLS:
             self._run(["prefect", "work-pool", "create", "--overwrite", "--type", "process", pool])
         self._run(["prefect", "--no-prompt", "deploy", "--all"])
+
+    def bury(self) -> None:
+        """Calls crashed what Prefect believes to be under way: for when no worker lives.
+
+        Such a run would keep its deployment's only place for ever.
+        """
+        from prefect.client.orchestration import SyncPrefectClient
+        from prefect.client.schemas import filters
+        from prefect.states import Crashed, StateType
+
+        alive = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+        state = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=alive))
+        with SyncPrefectClient(self.api) as client:
+            for run in client.read_flow_runs(flow_run_filter=filters.FlowRunFilter(state=state)):
+                crashed = Crashed(message="The services ended while it ran; run it again to go on")
+                client.set_flow_run_state(run.id, crashed, force=True)
 
     def start_worker(self, name: str, pool: str, clone: Path, **variables: str) -> None:
         """A worker of `pool` that works in `clone`, on one stage at a time."""
@@ -166,13 +185,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("Starting (half a minute)", flush=True)
             running.start_servers()
             running.deploy()
+            # A database of others' has runs of others'.
+            is_own = "PREFECT_API_DATABASE_CONNECTION_URL" not in os.environ
+            if is_own:
+                running.bury()
             running.start_worker("worker", "workspace", ROOT)
             print(f"Prefect: {running.api.removesuffix('/api')}\nMLflow:  {running.mlflow}")
             print(f"In another shell:\n  export PREFECT_API_URL={running.api}")
-            print("  .venv/bin/prefect deployment run reproduce/local", flush=True)
+            words = "python -m pipelines.environment prefect deployment run reproduce/local"
+            print(f"  .venv/bin/{words}", flush=True)
             while not asked.wait(_POLL_S):
                 if dead := running.dead():
                     raise EnvironmentProblem(f"{', '.join(dead)} ended; see data/services")
+            running.stop("worker")
+            if is_own:
+                running.bury()
     except T2TError as error:
         print(f"services: {error}", file=sys.stderr)
         return error.exit_code

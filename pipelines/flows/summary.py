@@ -50,7 +50,7 @@ class FlowPlan:
             serial = sum(job.minutes for job in self.jobs)
             here = expected_minutes(self.jobs, self.room)
             lines.append(
-                f"At most {short_time(here * 60)} in {_room(self.room)}, "
+                f"At most {short_time(here * 60)} in {room_text(self.room)}, "
                 f"{short_time(serial * 60)} one after the other, as far as known"
             )
         return "\n".join(lines)
@@ -120,7 +120,8 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:_LINES_SHOWN]) + more
 
 
-def _room(room: Room) -> str:
+def room_text(room: Room) -> str:
+    """What a machine has, in words."""
     parts = [f"{room.gpus} GPU{'s' * (room.gpus != 1)}"] if room.gpus else []
     return " and ".join([*parts, f"{room.places} place{'s' * (room.places != 1)}"])
 

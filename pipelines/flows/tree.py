@@ -27,18 +27,18 @@ def committed_order(root: Path) -> list[str]:
     return list(entries_of(text)) if text else []
 
 
-def uncommitted(root: Path, made: Sequence[Path]) -> list[str]:
+def uncommitted(root: Path, made: Sequence[Path], scale: str) -> list[str]:
     """Files that differ from the commit, relative to `root`.
 
-    What the graph writes (`made`) and dvc.lock are left out, and params.yaml where nothing but its
-    `scale` is another: a flow changes these itself.
+    What the graph writes (`made` at `scale`, or the same at any other one) and dvc.lock are left
+    out, and params.yaml where nothing but its `scale` is another: a flow changes these itself.
     """
     listed = _git(root, "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames")
     if listed is None:
         return ["the whole folder, which is no git repository"]
     names = [entry[3:] for entry in listed.split("\0") if entry]
     own = [Path(LOCK_FILE), *made]
-    others = [name for name in names if not any(Path(name).is_relative_to(path) for path in own)]
+    others = [name for name in names if not any(_is_in(Path(name), path, scale) for path in own)]
     if PARAMS_FILE in others and _differs_in_scale_alone(root):
         others.remove(PARAMS_FILE)
     return others
@@ -66,6 +66,13 @@ def set_scale(root: Path, scale: str) -> None:
         partial = partial_path(path)
         partial.write_text(_with_scale(text, scale), encoding="utf-8")
         commit(partial, path)
+
+
+def _is_in(path: Path, made: Path, scale: str) -> bool:
+    """Whether `path` is `made` or below it, whatever stands there for the scale."""
+    pairs = zip(path.parts, made.parts, strict=False)
+    is_long = len(path.parts) >= len(made.parts)
+    return is_long and all(own in (part, scale) for part, own in pairs)
 
 
 def _differs_in_scale_alone(root: Path) -> bool:

@@ -1,7 +1,7 @@
 """A worker's part: one stage, in a clone of its own, inputs and results through the DVC remote.
 
-`python -m pipelines.flows.worker REQUEST.json`, started in a clone that has the request's commit
-checked out.
+`python -m pipelines.flows.worker REQUEST.json`, started by pipelines.flows.clone, from which it
+inherits the lock of a clone that has the request's commit checked out.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipelines.environment import ROOT, project_environment
 from pipelines.flows.courier import carried
-from pipelines.flows.folder import new_folder, sole_flow
+from pipelines.flows.folder import new_folder
 from pipelines.flows.gpus import NONE_HELD, GpuPool, Held, visible_gpus
 from pipelines.flows.jobs import Job
 from pipelines.flows.local import LocalMaker, may_do_better_elsewhere
@@ -23,7 +23,7 @@ from pipelines.flows.outcome import Event, Outcome, Status
 from pipelines.flows.request import Request, end_note
 from pipelines.flows.tree import set_scale
 from pipelines.keeper import Keeper
-from pipelines.remote import Exchange
+from pipelines.remote import Exchange, RemoteAway, patiently
 from t2t.errors import EnvironmentProblem, T2TError
 from t2t.training.stopping import leave_with_parent
 
@@ -56,36 +56,33 @@ class Beat:
                 self._exchange.write_note(self._request.own_note, note)
                 current = self._exchange.read_note(self._request.current_note) or {}
                 self.is_superseded |= current.get("token", note["token"]) != note["token"]
-            except OSError:
-                pass  # a remote that is away for a moment; the coordinator has patience
+            except Exception:
+                pass  # of whatever kind: the coordinator has patience, and the stage goes on
             if self._done.wait(self._request.beat_s):
                 return
 
 
 def serve(root: Path, request: Request, is_to_stop: Callable[[], bool]) -> Outcome:
-    """Makes the stage, hands it in, and leaves word of how it went."""
-    with sole_flow(root, wait=True):
-        set_scale(root, request.scale)
-        keeper = Keeper(root)
-        try:
-            exchange = Exchange(keeper)
-            with Beat(exchange, request) as beat:
-                outcome = _make(
-                    root, request, keeper, exchange, lambda: is_to_stop() or beat.is_superseded
-                )
-            exchange.write_note(
-                request.own_note,
-                end_note(
-                    request,
-                    status=outcome.status,
-                    why=outcome.why,
-                    lines=outcome.lines,
-                    again=may_do_better_elsewhere(outcome),
-                    worker=socket.gethostname(),
-                ),
+    """Makes the stage, hands it in, leaves word of how it went; for the holder of `sole_flow`."""
+    set_scale(root, request.scale)
+    keeper = Keeper(root)
+    try:
+        exchange = Exchange(keeper)
+        with Beat(exchange, request) as beat:
+            outcome = _make(
+                root, request, keeper, exchange, lambda: is_to_stop() or beat.is_superseded
             )
-        finally:
-            keeper.close()
+        end = end_note(
+            request,
+            status=outcome.status,
+            why=outcome.why,
+            lines=outcome.lines,
+            again=may_do_better_elsewhere(outcome),
+            worker=socket.gethostname(),
+        )
+        patiently(lambda: exchange.write_note(request.own_note, end), is_to_stop)
+    finally:
+        keeper.close()
     return outcome
 
 
@@ -97,19 +94,22 @@ def _make(
     is_to_stop: Callable[[], bool],
 ) -> Outcome:
     try:
-        exchange.provide(request.upstream_entries())
+        patiently(lambda: exchange.provide(request.upstream_entries()), is_to_stop)
         if exchange.digest(request.stage) != request.digest:
             raise EnvironmentProblem(
                 f"{request.stage} has other inputs here than at the coordinator, at commit "
                 f"{request.commit[:12]}: is something there not committed?"
             )
-        with carried(os.environ, request.digest, root / "data" / "checkpoints"):
+        with carried(os.environ, request.digest, root / "data" / "checkpoints", is_to_stop):
             outcome = _made(root, request, keeper, is_to_stop)
             if not outcome.status.is_good:
                 raise _NotMade(outcome)
-        exchange.publish(request.stage)
+            # In the block, at whose end the checkpoints are deleted.
+            patiently(lambda: exchange.publish(request.stage), is_to_stop)
     except _NotMade as not_made:
         return not_made.outcome
+    except RemoteAway as error:
+        return Outcome(Status.STOPPED, why=str(error))  # another worker may reach it
     except T2TError as error:
         return Outcome(Status.FAILED, why=str(error))
     return outcome

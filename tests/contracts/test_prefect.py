@@ -1,6 +1,7 @@
 """What prefect.yaml and the flows behind it promise."""
 
 import importlib
+import io
 import re
 import socket
 import time
@@ -100,11 +101,33 @@ def test_the_page_says_what_is_there(tmp_path, monkeypatch):
     assert result_rows(tmp_path, "digits") == []
     reports = tmp_path / "reports/digits"
     reports.mkdir(parents=True)
-    (reports / "table.csv").write_text("row,top1\na,1.0\n")
+    (reports / "table.csv").write_text("row,title,seeds,top1_pct\na,A-1,3,97.685185\n")
     (reports / "index.html").write_text("")
-    assert result_rows(tmp_path, "digits") == [{"row": "a", "top1": "1.0"}]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
-    assert "http://127.0.0.1:5000/#/experiments" in result_page(tmp_path, "digits", tmp_path)
+    (shown,) = result_rows(tmp_path, "digits")
+    assert (shown["Row"], shown["Seeds"], shown["Top-1, %: ours"]) == ("A-1", "3", "97.69")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert "(http://127.0.0.1:9/#/experiments)" in result_page(tmp_path, "digits", tmp_path)
+
+
+def test_the_page_leads_to_the_runs_of_a_row(tmp_path, monkeypatch):
+    """As MLflow's server says where they are."""
+    from pipelines.flows import pages
+
+    reports = tmp_path / "reports/digits"
+    reports.mkdir(parents=True)
+    (reports / "table.csv").write_text("row,title\na,A-1\n")
+    asked = []
+
+    def answer(address, timeout):
+        asked.append(address)
+        return io.BytesIO(b'{"experiment": {"experiment_id": "7"}}')
+
+    monkeypatch.setattr(pages.urllib.request, "urlopen", answer)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9/")
+    page = pages.result_page(tmp_path, "digits", tmp_path)
+    assert asked[0].endswith("/api/2.0/mlflow/experiments/get-by-name?experiment_name=digits")
+    runs = "http://127.0.0.1:9/#/experiments/7/runs"
+    assert f"[A-1]({runs}?searchFilter=tags.row%20%3D%20%27a%27)" in page
 
 
 REQUEST = {

@@ -67,6 +67,8 @@ OTHER_SETS = re.compile(r"^( +)(cifar100|flowers102):\n(\1 +.*\n)+", re.MULTILIN
 class Project:
     """A working copy below `folder`."""
 
+    patience_s = 300
+
     def __init__(self, folder: Path):
         self.folder = folder
         self.environment = project_environment(
@@ -120,7 +122,7 @@ class Project:
         return subprocess.run(
             [sys.executable, "-m", "dvc", *arguments],
             cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
-            timeout=300,
+            timeout=self.patience_s,
         )  # fmt: skip
 
     def start_dvc(self, *arguments: str) -> subprocess.Popen[bytes]:

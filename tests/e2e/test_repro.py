@@ -92,7 +92,7 @@ def test_a_transfer_is_trained_on_its_own_set_and_scored_there(made):
 def test_second_repro_runs_nothing(made):
     began = time.monotonic()
     assert made[0].repro() == []
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert made[0].stale() == set()
 
 

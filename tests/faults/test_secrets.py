@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from pipelines.flows.pages import result_page
 from tests.e2e.project import Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.faults("planted secrets")]
@@ -49,6 +50,13 @@ def test_no_secret_is_written_anywhere(tmp_path, migrated, tally):
     assert not found and not any(contains(text, values) for text in texts)
     for _ in values:
         tally.add(True)
+
+
+def test_no_page_of_a_flow_shows_the_password_of_mlflows_address(tmp_path, monkeypatch):
+    secret = SECRET.format("Address")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:{secret}@127.0.0.1:9/path")
+    page = result_page(tmp_path, "digits", tmp_path)
+    assert "http://127.0.0.1:9/path/#/experiments" in page and secret not in page
 
 
 def contains(content: bytes, values: list[bytes]) -> bool:

@@ -1,15 +1,23 @@
-"""Checkpoints between workers, by a folder and by a URL."""
+"""Checkpoints between workers, by a folder and by URLs."""
+
+import time
 
 import fsspec
 import pytest
 
+from pipelines import remote
+from pipelines.flows import courier as courier_module
 from pipelines.flows.courier import Courier, carried
+from t2t.errors import EnvironmentProblem
+from t2t.training.workspace import RUN_SEAL
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def place(request, tmp_path):
     if request.param == "folder":
         yield str(tmp_path / "shared")
+    elif request.param == "s3":
+        yield request.getfixturevalue("s3").url("checkpoints")
     else:
         yield f"memory://{tmp_path.name}"
         fsspec.filesystem("memory").rm("/", recursive=True)
@@ -39,14 +47,44 @@ def test_the_next_worker_finds_what_the_last_one_sent(place, tmp_path):
     assert Courier(place, "d1", tmp_path / "four").fetch() == 0
 
 
-def test_what_is_here_already_is_not_replaced(place, tmp_path):
+@pytest.mark.parametrize("ours", [{"step_1__pt": "ours"}, {"step_3__pt": "", "step_1__pt": "ours"}])
+def test_what_has_come_no_further_there_replaces_nothing(ours, place, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    training(one, step_1__pt="theirs")
     courier = Courier(place, "d1", one)
-    training(one, step_1__pt="theirs")
+    training(one, step_1__pt="theirs", journal__jsonl="theirs\n" * 9)
     courier.send()
-    training(two, step_1__pt="ours")
+    training(two, journal__jsonl="ours\n", **ours)
     assert Courier(place, "d1", two).fetch() == 0
+
+
+@pytest.mark.parametrize("reached", ["step_9.pt", f"result/{RUN_SEAL}"])
+def test_a_stage_that_comes_back_goes_on_where_the_other_worker_left_it(reached, place, tmp_path):
+    """With that one's journal: the checkpoint beside an older one is taken for a loss of lines."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    workspace = training(one, step_5__pt="", journal__jsonl="12345\n")
+    Courier(place, "d1", one).send()
+    courier = Courier(place, "d1", two)
+    courier.fetch()
+    theirs = training(two, journal__jsonl="12345\n6789\n")
+    (theirs / reached).parent.mkdir(exist_ok=True)
+    (theirs / reached).write_text("theirs")
+    courier.send()
+    Courier(place, "d1", one).fetch()
+    assert (workspace / reached).read_text() == "theirs"
+    assert (workspace / "journal.jsonl").read_text() == "12345\n6789\n"
+
+
+def test_a_worker_that_dies_at_any_moment_leaves_a_journal_that_knows_the_checkpoint(
+    place, tmp_path, monkeypatch
+):
+    one = tmp_path / "one"
+    training(one, step_9__pt="", journal__jsonl="123456789\n")
+    courier = Courier(place, "d1", one)
+    courier._began_s = 0
+    put, sent = courier._send, []
+    monkeypatch.setattr(courier, "_send", lambda path: (put(path), sent.append(path.name)))
+    courier.send()
+    assert sent == ["journal.jsonl", "step_9.pt"]
 
 
 def test_earlier_trainings_of_this_machine_stay_here(place, tmp_path):
@@ -68,3 +106,44 @@ def test_a_failed_stage_leaves_its_checkpoints_and_a_made_one_none(place, tmp_pa
     with carried(environment, "d1", tmp_path / "two"):
         assert (tmp_path / "two/digest/step_1.pt").read_text() == "saved"
     assert Courier(place, "d1", tmp_path / "three").fetch() == 0
+
+
+def test_a_place_that_is_gone_for_a_while_costs_nothing(s3, tmp_path, monkeypatch):
+    """S3's errors then are no OSError."""
+    monkeypatch.setattr(courier_module, "_EVERY_S", 0.1)
+    environment = {"T2T_CHECKPOINTS": s3.url("checkpoints")}
+    with pytest.raises(KeyError), carried(environment, "d1", tmp_path / "one"):
+        s3.stop()
+        training(tmp_path / "one", step_1__pt="saved")
+        time.sleep(0.5)
+        s3.start()
+        raise KeyError
+    assert Courier(environment["T2T_CHECKPOINTS"], "d1", tmp_path / "two").fetch() == 1
+
+
+def test_a_place_that_is_away_when_a_stage_begins_is_waited_for(
+    place, tmp_path, monkeypatch, capsys
+):
+    courier = Courier(place, "d1", tmp_path / "one")
+    training(tmp_path / "one", step_1__pt="saved")
+    courier.send()
+    monkeypatch.setattr(remote, "_PAUSE_S", 0)
+    right, failures = Courier._there, [ValueError("no OSError"), OSError("away")]
+
+    def there(self):
+        if failures:
+            raise failures.pop()
+        return right(self)
+
+    monkeypatch.setattr(Courier, "_there", there)
+    with carried({"T2T_CHECKPOINTS": place}, "d1", tmp_path / "two"):
+        assert (tmp_path / "two/digest/step_1.pt").read_text() == "saved"
+    assert capsys.readouterr().err.count("T2T_CHECKPOINTS") == 1
+
+
+def test_a_place_that_is_gone_when_a_stage_begins_is_said(s3, tmp_path):
+    courier = Courier(s3.url("checkpoints"), "d1", tmp_path / "one")
+    s3.stop()
+    with pytest.raises(EnvironmentProblem, match="T2T_CHECKPOINTS, .*/checkpoints/d1: Could not"):
+        courier.fetch()
+    s3.start()

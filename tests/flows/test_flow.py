@@ -1,5 +1,6 @@
 """Whole flows over DVC as it is: the same as `dvc repro`, and what goes wrong on the way."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.flows import local
+from pipelines.flows import local, reproduce
 from pipelines.flows.folder import sole_flow
 from pipelines.flows.tree import set_scale, uncommitted
+from pipelines.lock_file import LockFile
+from pipelines.params.reader import Params
 from t2t.errors import ConfigError, EnvironmentProblem
 from tests.flows.stubs import Stub, stub_stages
 
@@ -176,6 +179,33 @@ def test_a_disk_that_is_full_while_dvc_takes_the_outputs_is_found(stub, flow, mo
     monkeypatch.undo()
 
 
+@pytest.mark.parametrize("owner, name", [(LockFile, "take"), (local, "Session")])
+def test_a_full_disk_fails_the_stage_that_finds_it(owner, name, stub, flow, monkeypatch):
+    """In DVC's part, and where the command's log is to be opened; the others go on."""
+    right = getattr(owner, name)
+
+    def full(*args, **kwargs):
+        if any("m2" in str(arg) for arg in args):
+            raise OSError(errno.ENOSPC, "No space left on device", "the/file")
+        return right(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, full)
+    ran = flow(stub)
+    assert ran.statuses == MADE | {"mid@2": "failed", "last": "skipped"}
+    assert "the/file: no room left on the disk" in ran.summary.outcomes["mid@2"].why
+
+
+def test_a_full_disk_under_the_journal_is_one_line(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "events.jsonl")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(reproduce, "_reproduce", full)
+    monkeypatch.setattr(reproduce, "_stop_on_signals", lambda: lambda: False)
+    assert reproduce.main([]) == EnvironmentProblem.exit_code
+    assert capsys.readouterr().err.startswith("flow: events.jsonl: no room left on the disk")
+
+
 def test_a_missing_output_fails_the_stage(stub, flow):
     stages = stub_stages(4)
     stages["last"]["cmd"] = "true"
@@ -185,28 +215,45 @@ def test_a_missing_output_fails_the_stage(stub, flow):
     assert ran.statuses["last"] == "failed" and "out/last" in ran.summary.outcomes["last"].why
 
 
+@pytest.fixture
+def command(stub, monkeypatch):
+    """The command in a stub of two scales; gives its exit code."""
+    params = "scale: small\nscales: {small: {cpu_threads: 1}, large: {cpu_threads: 1}}\n"
+    (stub.folder / "params.yaml").write_text(params)
+    stub.commit()
+    monkeypatch.chdir(stub.folder)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(stub.folder / ".site_cache"))
+    monkeypatch.setattr(reproduce, "ROOT", stub.folder)
+    monkeypatch.setattr(reproduce, "check_params", Params)
+    return lambda *words: reproduce._reproduce(reproduce._arguments(words), lambda: False)
+
+
 @pytest.mark.faults("two at once")
-def test_two_flows_in_one_workspace(stub, flow):
+def test_a_flow_that_is_refused_leaves_the_other_its_scale(stub, command):
     with sole_flow(stub.folder, wait=False):
         with pytest.raises(EnvironmentProblem, match=f"already .process {os.getpid()}, since"):
-            flow(stub)
-    assert flow(stub).summary.exit_code == 0
+            command("--scale", "large")
+    assert (stub.folder / "params.yaml").read_text().startswith("scale: small")
 
 
 @pytest.mark.faults("two at once")
-def test_one_may_wait_for_the_other(stub, flow):
-    held = threading.Event()
+def test_one_may_wait_for_the_other_and_touches_nothing_until_then(stub, command):
+    scale = []
 
     def hold():
         with sole_flow(stub.folder, wait=False):
             held.set()
             time.sleep(1.5)
+            scale.append((stub.folder / "params.yaml").read_text().split()[1])
 
+    held = threading.Event()
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(60)
-    assert flow(stub, wait=True).summary.exit_code == 0
+    assert command("--wait", "--scale", "large") == 0
     holder.join()
+    assert scale == ["small"]
+    assert (stub.folder / "params.yaml").read_text().startswith("scale: large")
 
 
 @pytest.mark.faults("two at once")
@@ -242,7 +289,15 @@ def test_a_dirty_tree_is_refused_or_written_down(stub, flow):
 def test_what_a_flow_makes_is_not_dirt(stub, flow):
     flow(stub)
     assert "dvc.lock" in stub.run("git", "status", "--porcelain")
-    assert uncommitted(stub.folder, [Path("out")]) == []
+    assert uncommitted(stub.folder, [Path("out")], "stub") == []
+
+
+def test_nor_is_what_it_made_at_another_scale(stub):
+    for name in ("reports/small/a.csv", "reports/notes.md"):
+        (stub.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (stub.folder / name).write_text("")
+    made = [Path("reports/large/a.csv")]
+    assert uncommitted(stub.folder, made, "large") == ["reports/notes.md"]
 
 
 def test_another_scale_is_one_line_of_params_and_no_dirt(tmp_path):
@@ -252,9 +307,9 @@ def test_another_scale_is_one_line_of_params_and_no_dirt(tmp_path):
     stub.commit()
     set_scale(stub.folder, "large")
     assert path.read_text() == "scale: large   # a comment\nscales: {small: {}, large: {}}\n"
-    assert uncommitted(stub.folder, []) == []
+    assert uncommitted(stub.folder, [], "large") == []
     path.write_text(path.read_text() + "more: 1\n")
-    assert uncommitted(stub.folder, []) == ["params.yaml"]
+    assert uncommitted(stub.folder, [], "large") == ["params.yaml"]
     with pytest.raises(
         ConfigError, match="scale 'larg' is none of params.yaml; did you mean large"
     ):

@@ -1,5 +1,7 @@
 """The allocator: a GPU is one process's at a time, and free again when that is gone."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -18,6 +20,32 @@ def test_two_pools_share_the_hosts_gpus(tmp_path):
     assert theirs.try_hold(1).ids == ("C",), "what could not be had as a whole is given back"
     first.release()
     assert theirs.try_hold(2).ids == ("A", "B")
+
+
+def test_a_lock_that_is_another_users_is_opened_as_it_is(tmp_path, monkeypatch):
+    """As Debian's kernel has it (fs.protected_regular), which refuses to create what is there."""
+    GpuPool(["A"], tmp_path).try_hold(1).release()
+    right = os.open
+
+    def protected(path, flags, *mode):
+        if flags & os.O_CREAT and not flags & os.O_EXCL and os.path.exists(path):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return right(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", protected)
+    assert GpuPool(["A", "B"], tmp_path).try_hold(2).ids == ("A", "B")
+
+
+def test_two_that_make_a_lock_at_once_have_one(tmp_path, monkeypatch):
+    right = os.open
+
+    def late(path, flags, *mode):
+        if flags & os.O_EXCL:
+            os.close(right(path, flags, *mode))  # the other's
+        return right(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", late)
+    assert GpuPool(["A"], tmp_path).try_hold(1).ids == ("A",)
 
 
 def test_a_gpu_stays_taken_while_the_stage_lives(tmp_path):
@@ -40,6 +68,8 @@ def test_a_gpu_stays_taken_while_the_stage_lives(tmp_path):
         ("2,0", ["GPU-c3", "GPU-a1"]),
         ("GPU-b", ["GPU-b2"]),
         ("", []),
+        ("-1", []),
+        ("0, -1,1", ["GPU-a1"]),
     ],
 )
 def test_cuda_visible_devices_narrows_them_down(told, found, monkeypatch):

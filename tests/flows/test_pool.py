@@ -1,4 +1,4 @@
-"""Workers in clones of their own, asked without a server: what they share is a folder as remote."""
+"""Workers in clones of their own, asked without a server: what they share is the DVC remote."""
 
 import json
 import os
@@ -9,8 +9,10 @@ import threading
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 
+from pipelines.flows import pool as pool_module
 from pipelines.flows.clone import check_out
 from pipelines.flows.pool import Errand, Hint, pool_maker
 from pipelines.flows.request import Request, packed, unpacked
@@ -91,11 +93,11 @@ def stages(folder, extra="true"):
 class Pool:
     """A coordinator's workspace with a remote, and two clones."""
 
-    def __init__(self, folder, graph):
+    def __init__(self, folder, graph, remote):
         self.folder = folder
         self.stub = Stub.created(folder / "main", graph)
         (self.stub.folder / "params.yaml").write_text("scale: stub\nscales: {stub: {}}\n")
-        self.stub.dvc("remote", "add", "--quiet", "--default", "here", str(folder / "remote"))
+        self.stub.dvc("remote", "add", "--quiet", "--default", "here", remote)
         self.stub.commit()
         self.clones = Clones([self.clone("one"), self.clone("two")])
 
@@ -118,8 +120,8 @@ def pool_of(tmp_path):
     """Makes a pool in tmp_path / "pool" for these stages, whose workers end with the test."""
     made = []
 
-    def create(graph):
-        made.append(Pool(tmp_path / "pool", graph))
+    def create(graph, remote=tmp_path / "pool" / "remote"):
+        made.append(Pool(tmp_path / "pool", graph, str(remote)))
         return made[-1]
 
     yield create
@@ -127,8 +129,16 @@ def pool_of(tmp_path):
         pool.clones.close()
 
 
-def test_the_pool_gives_what_a_serial_repro_gives(tmp_path, pool_of, flow):
-    pool = pool_of(stages(tmp_path / "pool"))
+@pytest.fixture(params=["folder", "s3"])
+def remote(request, tmp_path):
+    """Of each kind that is tried, one."""
+    if request.param == "folder":
+        return tmp_path / "pool" / "remote"
+    return request.getfixturevalue("s3").url("remote")
+
+
+def test_the_pool_gives_what_a_serial_repro_gives(tmp_path, pool_of, remote, flow):
+    pool = pool_of(stages(tmp_path / "pool"), remote)
     ran = flow(pool.stub, **pool.wish())
     assert ran.summary.exit_code == 0, ran.summary.as_text()
     assert set(ran.statuses.values()) == {"made"}
@@ -173,6 +183,29 @@ def test_a_killed_workers_stage_goes_to_another(tmp_path, pool_of, flow):
     assert sorted(counts) == ["0", "1", "1", "2"]
 
 
+def test_a_remote_that_is_away_for_a_while_costs_nothing(tmp_path, pool_of, s3, flow, monkeypatch):
+    """It goes when a stage runs and comes back when a result waits to be handed in."""
+    # A busy machine may keep a worker silent for longer than six of the short beats here.
+    monkeypatch.setattr(pool_module, "_BEATS_MISSED", 100)
+    folder = tmp_path / "pool"
+    pool = pool_of(stages(folder, "sleep 2"), s3.url("remote"))
+
+    def interrupt():
+        while not (folder / "ran").exists():
+            time.sleep(0.05)
+        s3.stop()
+        time.sleep(10)
+        s3.start()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    ran = flow(pool.stub, **pool.wish())
+    thread.join()
+    assert ran.summary.exit_code == 0, ran.summary.as_text()
+    assert ran.order("note"), "the coordinator has said what it waits for"
+    assert ran.order("retried") == [] and sorted(item for item, _ in pool.ran()) == ["0", "1", "2"]
+
+
 def test_a_failure_comes_home_with_the_end_of_its_log(tmp_path, pool_of, flow):
     folder = tmp_path / "pool"
     pool = pool_of(stages(folder, "test ${item} != 2 || { echo what went wrong; exit 3; }"))
@@ -210,19 +243,42 @@ def children(pid):
     return psutil.Process(pid).children(recursive=True)
 
 
-def test_notes_on_the_remote_are_whole_or_absent(tmp_path, pool_of, monkeypatch):
+@pytest.fixture
+def exchange(tmp_path, pool_of, remote, monkeypatch):
     from pipelines.keeper import Keeper
     from pipelines.remote import Exchange
 
-    pool = pool_of(stages(tmp_path))
+    pool = pool_of(stages(tmp_path), remote)
     monkeypatch.chdir(pool.stub.folder)
     keeper = Keeper(pool.stub.folder)
-    exchange = Exchange(keeper)
+    yield Exchange(keeper)
+    keeper.close()
+
+
+@pytest.fixture
+def elsewhere(remote):
+    """As another machine sees the remote: its folder, and a client of its own."""
+    return fsspec.core.url_to_fs(str(remote), skip_instance_cache=True)
+
+
+def test_a_result_on_its_way_is_not_there_yet(exchange, elsewhere):
+    fs, place = elsewhere
+    digest = exchange.digest("first")
+    path = f"{place}/runs/{digest[:2]}/{digest}/{'1' * 64}"
+    fs.makedirs(fs._parent(path), exist_ok=True)
+    fs.pipe_file(f"{path}.partial", b"cmd: half a")
+    assert not exchange.fetch(digest)
+    fs.pipe_file(f"{path}.partial", b"{cmd: x, outs: [{path: out/first, md5: " + b"a" * 32 + b"}]}")
+    fs.mv(f"{path}.partial", path)
+    assert not exchange.fetch(digest), "its objects are not there"
+
+
+def test_notes_on_the_remote_are_whole_or_absent(exchange, elsewhere):
+    fs, place = elsewhere
     assert exchange.read_note("n") is None
     exchange.write_note("n", {"beat": 1})
     exchange.write_note("n", {"beat": 2})
     assert exchange.read_note("n") == {"beat": 2}
-    (note,) = (tmp_path / "pool/remote/flows").iterdir()
-    note.write_text(json.dumps({"beat": 3})[:5])
+    (note,) = fs.find(f"{place}/flows")
+    fs.pipe_file(note, json.dumps({"beat": 3}).encode()[:5])
     assert exchange.read_note("n") is None
-    keeper.close()
