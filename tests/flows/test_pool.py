@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from pipelines.flows import pool as pool_module
@@ -243,30 +244,41 @@ def children(pid):
 
 
 @pytest.fixture
-def exchange(tmp_path, pool_of, monkeypatch):
+def exchange(tmp_path, pool_of, remote, monkeypatch):
     from pipelines.keeper import Keeper
     from pipelines.remote import Exchange
 
-    pool = pool_of(stages(tmp_path))
+    pool = pool_of(stages(tmp_path), remote)
     monkeypatch.chdir(pool.stub.folder)
     keeper = Keeper(pool.stub.folder)
     yield Exchange(keeper)
     keeper.close()
 
 
-def test_a_result_on_its_way_is_not_there_yet(tmp_path, exchange):
+@pytest.fixture
+def elsewhere(remote):
+    """As another machine sees the remote: its folder, and a client of its own."""
+    return fsspec.core.url_to_fs(str(remote), skip_instance_cache=True)
+
+
+def test_a_result_on_its_way_is_not_there_yet(exchange, elsewhere):
+    fs, place = elsewhere
     digest = exchange.digest("first")
-    partial = tmp_path / f"pool/remote/runs/{digest[:2]}/{digest}/{'1' * 64}.partial"
-    partial.parent.mkdir(parents=True)
-    partial.write_text("cmd: half a")
+    path = f"{place}/runs/{digest[:2]}/{digest}/{'1' * 64}"
+    fs.makedirs(fs._parent(path), exist_ok=True)
+    fs.pipe_file(f"{path}.partial", b"cmd: half a")
     assert not exchange.fetch(digest)
+    fs.pipe_file(f"{path}.partial", b"{cmd: x, outs: [{path: out/first, md5: " + b"a" * 32 + b"}]}")
+    fs.mv(f"{path}.partial", path)
+    assert not exchange.fetch(digest), "its objects are not there"
 
 
-def test_notes_on_the_remote_are_whole_or_absent(tmp_path, exchange):
+def test_notes_on_the_remote_are_whole_or_absent(exchange, elsewhere):
+    fs, place = elsewhere
     assert exchange.read_note("n") is None
     exchange.write_note("n", {"beat": 1})
     exchange.write_note("n", {"beat": 2})
     assert exchange.read_note("n") == {"beat": 2}
-    (note,) = (tmp_path / "pool/remote/flows").iterdir()
-    note.write_text(json.dumps({"beat": 3})[:5])
+    (note,) = fs.find(f"{place}/flows")
+    fs.pipe_file(note, json.dumps({"beat": 3}).encode()[:5])
     assert exchange.read_note("n") is None
