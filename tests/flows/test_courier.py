@@ -47,6 +47,16 @@ def test_the_next_worker_finds_what_the_last_one_sent(place, tmp_path):
     assert Courier(place, "d1", tmp_path / "four").fetch() == 0
 
 
+def test_a_checkpoint_never_arrives_before_its_journal(tmp_path, monkeypatch):
+    """A worker may be killed at any moment, and a checkpoint that knows more is refused."""
+    sent = []
+    monkeypatch.setattr(Courier, "_send", lambda courier, path: sent.append(path.name))
+    courier = Courier(str(tmp_path / "shared"), "d1", tmp_path / "one")
+    training(tmp_path / "one", step_1__pt="first", journal__jsonl="a\n", run__json="{}")
+    courier.send()
+    assert len(sent) == 3 and sent[-1] == "step_1.pt"
+
+
 @pytest.mark.parametrize("ours", [{"step_1__pt": "ours"}, {"step_3__pt": "", "step_1__pt": "ours"}])
 def test_what_has_come_no_further_there_replaces_nothing(ours, place, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
@@ -72,19 +82,6 @@ def test_a_stage_that_comes_back_goes_on_where_the_other_worker_left_it(reached,
     Courier(place, "d1", one).fetch()
     assert (workspace / reached).read_text() == "theirs"
     assert (workspace / "journal.jsonl").read_text() == "12345\n6789\n"
-
-
-def test_a_worker_that_dies_at_any_moment_leaves_a_journal_that_knows_the_checkpoint(
-    place, tmp_path, monkeypatch
-):
-    one = tmp_path / "one"
-    training(one, step_9__pt="", journal__jsonl="123456789\n")
-    courier = Courier(place, "d1", one)
-    courier._began_s = 0
-    put, sent = courier._send, []
-    monkeypatch.setattr(courier, "_send", lambda path: (put(path), sent.append(path.name)))
-    courier.send()
-    assert sent == ["journal.jsonl", "step_9.pt"]
 
 
 def test_earlier_trainings_of_this_machine_stay_here(place, tmp_path):
