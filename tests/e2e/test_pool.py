@@ -22,11 +22,7 @@ from ruamel.yaml import YAML
 from pipelines.flows.services import services
 from tests.e2e.project import ROOT, Project
 
-pytestmark = [
-    pytest.mark.pool,
-    pytest.mark.timeout(3600),
-    pytest.mark.faults("Prefect's server gone, stuck, and back"),
-]
+pytestmark = [pytest.mark.pool, pytest.mark.timeout(3600)]
 STUCK_S = 15
 LONG = ("epochs: 2", "epochs: 12")
 WAIT_S = 1800
@@ -188,6 +184,7 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(
     assert not machine.left_behind(), "made stages need none"
 
 
+@pytest.mark.faults("Prefect's server gone, stuck, and back")
 def test_a_server_that_is_gone_costs_the_flow_nothing(tmp_path, monkeypatch):
     """reproduce/local: the work goes on and ends well, told by its own summary. The server is stuck
     for a while, comes back, and is killed."""
