@@ -1,5 +1,7 @@
 # Each target is a line or three over ordinary commands; `in` runs one in the project's environment.
 in := .venv/bin/python -m pipelines.environment
+# A file of tests at a time on each core.
+side_by_side := --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup plan repro repro-parallel test faults gpu-checks pool-check check ui services \
 	track readme screenshots lock
@@ -21,11 +23,11 @@ repro-parallel: setup  ## the same, stages side by side, without any server
 plan: setup  ## what make repro would run, and for how long
 	@$(in) python -m pipelines.plan
 
-test: setup  ## every test, a file at a time on each core
-	$(in) pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
+test: setup  ## every test
+	$(in) pytest $(side_by_side)
 
 faults: setup  ## break everything on purpose, put the counts into reports/faults.md
-	$(in) pytest -m faults --all-faults
+	$(in) pytest -m faults --all-faults $(side_by_side)
 
 gpu-checks: setup  ## the tests that need a CUDA device
 	$(in) pytest -m gpu
