@@ -5,6 +5,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from t2t.errors import T2TError
 from t2t.tracking.turns import Turn, input_ended, take_turn
 
 # Training comes first where the two share the cores.
@@ -33,11 +34,17 @@ def _follow(root: Path, turn: Turn) -> None:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     labels = row_labels(Params(root / "params.yaml"))
     mirror = Mirror(root / "data" / "checkpoints", uri, labels=labels)
-    if not follow(mirror, partial(input_ended, sys.stdin), turn.close):
-        print(f"MLflow at {public_uri(uri)} has not got everything yet: {mirror.problem}")
-        return
-    # Of a run that ended with the bytes dvc.lock has, DVC does not repeat the evaluation.
-    Importer(mirror.root, uri, labels).complete(stored_runs(root), only_known=True)
+    problem = None
+    if follow(mirror, partial(input_ended, sys.stdin), turn.close):
+        try:
+            # Of a run that ended with the bytes dvc.lock has, DVC does not repeat the evaluation.
+            Importer(mirror.root, uri, labels).complete(stored_runs(root), only_known=True)
+        except T2TError as error:
+            problem = error
+    else:
+        problem = mirror.problem
+    if problem:
+        print(f"MLflow at {public_uri(uri)} has not got everything yet: {problem}")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.environment import ROOT
-from pipelines.finished import REPORTS
 from pipelines.mirror import CHECKPOINTS
 from pipelines.params.reader import Params
 from pipelines.recorded import NOT_RECORDED, dvc_digests
+from pipelines.stored_runs import REPORTS
 from t2t.errors import DataError, T2TError
 from t2t.training.journal import read_journal
 from t2t.training.record import EVALUATION, JOURNAL, RUN_RECORD

@@ -12,6 +12,7 @@ from pipelines.labels import row_labels
 from pipelines.mirror import CHECKPOINTS
 from pipelines.params.reader import Params
 from pipelines.stored_runs import stored_runs
+from t2t.errors import EnvironmentProblem, T2TError
 from t2t.tracking.delivery import public_uri
 from t2t.tracking.imports import Importer
 from t2t.tracking.mirror import Mirror
@@ -25,11 +26,14 @@ def main() -> int:
     uri = os.environ["MLFLOW_TRACKING_URI"]
     labels = row_labels(Params(ROOT / "params.yaml"))
     mirror = Mirror(CHECKPOINTS, uri, patient=True, labels=labels)
-    if not mirror.deliver():
-        print(f"{public_uri(uri)} has not got everything: {mirror.problem}", file=sys.stderr)
-        return 4
     runs = list(stored_runs(ROOT))
-    imported = Importer(CHECKPOINTS, uri, labels).complete(runs)
+    try:
+        if not mirror.deliver():
+            raise EnvironmentProblem(str(mirror.problem))
+        imported = Importer(CHECKPOINTS, uri, labels).complete(runs)
+    except T2TError as error:
+        print(f"{public_uri(uri)} has not got everything: {error}", file=sys.stderr)
+        return error.exit_code
     print(f"{public_uri(uri)} has {len(runs)} finished runs, {imported} of them new or completed")
     return 0
 

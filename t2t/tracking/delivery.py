@@ -143,6 +143,12 @@ def public_uri(uri: str) -> str:
     return re.sub(r"(?<=://)[^/:]*(:.*)?@", "", uri)
 
 
+def told(error: Exception, uri: str) -> str:
+    """The first line of an error at the server at `uri`, without what that holds of secrets."""
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return line.replace(uri, public_uri(uri))
+
+
 def _ledger_at(path: Path) -> dict[str, Any]:
     """What was delivered, by server. A damaged ledger is as good as none: nothing is doubled."""
     try:

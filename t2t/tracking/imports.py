@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2t.tracking.delivery import HISTORY, IMPORTED, Delivery, Labels
+from t2t.errors import EnvironmentProblem, T2TError
+from t2t.tracking.delivery import HISTORY, IMPORTED, Delivery, Labels, told
 from t2t.tracking.server import experiment_id, log_points, log_result, set_tags, the_run
 from t2t.tracking.view import save_view
 from t2t.training.record import RUN_RECORD, record_run
@@ -55,8 +56,16 @@ class Importer:
         """Imports runs, evaluations, histories and models that are missing; how many runs gained.
 
         With `only_known` no run is made that the server has not. One importer is at work at a
-        time. Raises what MLflow raises.
+        time. Raises EnvironmentProblem where MLflow does not do its part.
         """
+        try:
+            return self._import(runs, only_known)
+        except T2TError:
+            raise
+        except Exception as error:  # from None, as its text may hold the address with its password
+            raise EnvironmentProblem(told(error, self._uri)) from None
+
+    def _import(self, runs: Iterable[StoredRun], only_known: bool) -> int:
         from mlflow import MlflowClient
 
         client = MlflowClient(self._uri)

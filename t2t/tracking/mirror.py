@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from t2t.errors import DataError
-from t2t.tracking.delivery import Delivery, Labels, public_uri, state_of
+from t2t.tracking.delivery import Delivery, Labels, state_of, told
 from t2t.training.record import RUN_RECORD
 
 RETRY_AFTER_S = 60.0
@@ -55,16 +55,11 @@ class Mirror:
                 except DataError as error:  # this run's trouble, and no other's
                     damaged = str(error)
                 except Exception as error:  # a tracker's trouble, whatever it is, is not ours
-                    self.problem = self._told(error)
+                    self.problem = told(error, self.uri)
                     self._retry_at = time.monotonic() + RETRY_AFTER_S
                     return False
         self.problem = damaged
         return damaged is None
-
-    def _told(self, error: Exception) -> str:
-        """The first line of an error, without what the address holds of secrets."""
-        line = f"{type(error).__name__}: {error}".splitlines()[0]
-        return line.replace(self.uri, public_uri(self.uri))
 
     def _deliver(self, folder: Path) -> None:
         before = state_of(folder)

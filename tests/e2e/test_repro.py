@@ -333,6 +333,8 @@ def test_dvc_killed_at_random_moments_goes_on(made, undisturbed, tmp_path, all_f
             dvc.wait(draws.uniform(1, 12))
         os.kill(dvc.pid, signal.SIGKILL)
         dvc.wait()
+        # It saves its state and leaves by itself; a repro before that would say who is at work.
+        wait_for(lambda project=project: not trainers(project))
         project.repro("evaluate@t2t_vit_14")
         assert not trainers(project)
         wrong = {

@@ -142,6 +142,27 @@ def test_guard_lets_other_changes_pass(guarded):
     guard.verify()
 
 
+@pytest.mark.parametrize("stage", [{}, {"DVC_STAGE": "train@x"}])
+def test_an_orphan_leaves_before_it_begins(stage, tmp_path):
+    """`dvc` may be killed while its stage still imports; by hand nobody needs a parent."""
+    begun = tmp_path / "begun"
+    child = "from pipelines.parent import leave_with_parent; leave_with_parent(); "
+    child += f"import pathlib; pathlib.Path({str(begun)!r}).touch()"
+    command = "while [ $(cut -d' ' -f4 /proc/$$/stat) = PARENT ]; do sleep 0.1; done; "
+    command += f'{sys.executable} -c "{child}"; touch {tmp_path}/ended'
+    above = "import os, subprocess, sys; "
+    above += "subprocess.Popen(['sh', '-c', sys.argv[1].replace('PARENT', str(os.getpid()))])"
+    subprocess.run(
+        [sys.executable, "-c", above, command], check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **stage},
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "ended").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert begun.exists() == (not stage)
+
+
 def test_leaves_when_the_process_above_its_shell_dies(tmp_path):
     """A shell between them outlives its own parent, as under a killed `dvc` or flow."""
     child = tmp_path / "child.py"
