@@ -1,7 +1,8 @@
 """A flow over stages of one second: `python -m benchmarks.flow [--stages 100] [--slots 8]`.
 
 Compares the flow's wall time with the ideal (a second for each stage, shared out), with a flow that
-finds nothing to do, and DVC's share of a stage with that of `dvc repro --single-item`.
+finds nothing to do, and DVC's share of a stage with that of `dvc repro --single-item`; then stages
+that keep a core busy, on one slot and on two.
 """
 
 import argparse
@@ -17,22 +18,28 @@ from pathlib import Path
 from pipelines.flows.flow import Wish, run_flow
 from tests.flows.stubs import Stub, stub_stages
 
+BUSY_S = 3
+
 
 def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stages", type=int, default=100)
     parser.add_argument("--slots", type=int, default=8)
+    parser.add_argument("--busy", type=int, default=12, help="stages that keep a core busy")
     parser.add_argument("--by-command", type=int, default=5, help="stages made by dvc's command")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure(Path(folder), args.stages, args.slots, args.by_command)
+    one_s, two_s = (busy(args.busy, slots) for slots in (1, 2))
+    print(f"{args.busy} stages of {BUSY_S} processor-seconds: {one_s:.1f} s on one slot,")
+    print(f"  {two_s:.1f} s on two, {two_s / one_s:.2f} of the time")
 
 
 def measure(folder: Path, stages: int, slots: int, by_command: int) -> None:
     """Makes `stages` stages on `slots` slots below `folder`, then nothing, then a few by `dvc`."""
     middle = stages - 2
-    stub = Stub.created(folder / "stub", stub_stages(middle, seconds=1))
+    stub = Stub.created(folder / "stub", stub_stages(middle, "sleep 1"))
     os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site_cache")
     with contextlib.chdir(stub.folder):
         ideal_s = middle / slots
@@ -44,6 +51,16 @@ def measure(folder: Path, stages: int, slots: int, by_command: int) -> None:
         wall_s, cpu_s = timed(lambda: by_dvc(by_command))
         each_ms = 1000 * cpu_s / by_command
         print(f"dvc repro --single-item: processor {each_ms:.0f} ms a stage")
+
+
+def busy(stages: int, slots: int) -> float:
+    """Seconds that a flow takes over stages of BUSY_S on the processor each."""
+    work = f"(ulimit -t {BUSY_S}; while :; do :; done) || true"
+    with tempfile.TemporaryDirectory() as folder:
+        stub = Stub.created(Path(folder) / "stub", stub_stages(stages, work))
+        os.environ["DVC_SITE_CACHE_DIR"] = f"{folder}/site_cache"
+        with contextlib.chdir(stub.folder):
+            return timed(lambda: flow(stub.folder, slots))[0]
 
 
 def flow(folder: Path, slots: int) -> None:

@@ -14,9 +14,10 @@ from pipelines.environment import project_environment
 FIRST, LAST = "first", "last"
 
 
-def stub_stages(count: int, seconds: float = 0) -> dict[str, Any]:
-    """`count` stages side by side between two others, with every kind of output that we use."""
-    cmd = f"sleep {seconds}; mkdir -p out/d${{item}} && cat a out/first > out/d${{item}}/x; "
+def stub_stages(count: int, work: str = "true") -> dict[str, Any]:
+    """`count` stages side by side between two others, with every kind of output that we use; each
+    does `work` first."""
+    cmd = f"{work}; mkdir -p out/d${{item}} && cat a out/first > out/d${{item}}/x; "
     return {
         FIRST: {"cmd": "mkdir -p out && cp a out/first", "deps": ["a"], "outs": ["out/first"]},
         "mid": {
