@@ -24,7 +24,7 @@ _PATIENCE_S = 10
 def _once() -> AbstractContextManager[Any]:
     """Asks once, and for seconds: the coordinator asks again, and has results to look for.
 
-    Prefect's client itself would take six times a minute, and another one between them.
+    Prefect's client itself waits a minute for an answer, asks five times more, and pauses between.
     """
     return temporary_settings(
         {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: _PATIENCE_S}
