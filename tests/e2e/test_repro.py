@@ -321,6 +321,7 @@ def test_killed_trainer_fails_the_stage_and_goes_on_next_time(project, undisturb
     assert weights(project) == weights(undisturbed)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.faults("killed dvc repro")
 def test_dvc_killed_at_random_moments_goes_on(made, undisturbed, tmp_path, all_faults, tally):
     """Whatever it was at: hashing, training, scoring, moving into its cache, writing dvc.lock."""

@@ -67,8 +67,8 @@ def read_a_shard(folder: Path) -> set[Any]:
         folder / "train.beton", batch_size=64, seed=0, shuffle=False, crop=None, flip_prob=0.0,
         drop_last=False, engine="torch",
     )  # fmt: skip
-    (batch,) = loader.epoch(0)
-    return {(len(batch.labels), loader.manifest.source_fingerprint)}
+    images = sum(len(batch.labels) for batch in loader.epoch(0))
+    return {(images, loader.manifest.source_fingerprint)}
 
 
 def write_a_checkpoint(folder: Path, version: int) -> None:
