@@ -7,7 +7,7 @@ the whole file.
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -75,10 +75,11 @@ class Params:
         if first["type"] != "extra_forbidden":
             return self.error(place, _problem(first))
         for name in names[:-1]:
-            schema = schema.model_fields[name].annotation
-            schema = next(
-                (s for s in getattr(schema, "__args__", ()) if s is not type(None)), schema
-            )
+            fields = getattr(schema, "model_fields", None)
+            # Of a mapping, the values.
+            schema = fields[name].annotation if fields else get_args(schema)[-1]
+            if type(None) in get_args(schema):
+                schema = next(s for s in get_args(schema) if s is not type(None))
         return self.error(place, f"unknown key{suggest(names[-1], schema.model_fields)}")
 
 
