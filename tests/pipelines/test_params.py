@@ -111,6 +111,11 @@ def test_numbers_are_read_as_dvc_reads_them(write, number):
 
 # What is replaced, by what, and what the line must say: its key, the problem, what would be right.
 MISTAKES = {
+    "unknown key below a mapping": (
+        "shards: {image_size: 128, crop_pct: 1.0}",
+        "shards: {image_sixe: 128, crop_pct: 1.0}",
+        ["downstream.cifar10.shards.image_sixe", "did you mean image_size?"],
+    ),
     "unknown recipe key": ("epochs: 17", "epohcs: 28", ["train.epohcs", "did you mean epochs?"]),
     "unknown row key": ("macs_g: 10.1", "mac: 10.1", ["vit_small.paper.mac", "macs_g"]),
     "unknown scale key": ("width_factor: 0.25", "width: 0.25", ["model.width", "width_factor"]),
