@@ -67,7 +67,7 @@ def result_page(root: Path, scale: str, folder: Path) -> str:
         lines.insert(0, f"- Report: `{report.resolve()}`")
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
     if uri.startswith(("http://", "https://")):
-        # MLflow takes seconds to import.
+        # It brings torch, which takes seconds to import.
         from t2t.tracking.delivery import public_uri
 
         uri = public_uri(uri)
