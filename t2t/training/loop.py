@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from t2t.data.loader import Batch
-from t2t.errors import CheckpointError, ConfigError, EnvironmentProblem, Preempted
+from t2t.errors import CheckpointError, ConfigError, Preempted
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
 from t2t.training.devices import device_name
 from t2t.training.inputs import Inputs
@@ -21,7 +21,7 @@ from t2t.training.journal import Journal, read_journal
 from t2t.training.losses import LossLog
 from t2t.training.objective import Objective
 from t2t.training.optim import set_learning_rates
-from t2t.training.passes import IMAGES_PER_PASS, most_at_once
+from t2t.training.passes import memory_explained, most_at_once
 from t2t.training.ranks import Poll, Ranks
 from t2t.training.recipe import Recipe, learning_rate
 from t2t.training.record import JOURNAL
@@ -129,6 +129,7 @@ class Fit:
                 self.losses.collect(lr)
                 self._show(bar, done / (time.perf_counter() - began))
             if stopping and self.state.step % self.steps_per_epoch:
+                self._check_weights(lr)
                 self._save()
                 self._leave(stop)
         self.losses.collect(lr)
@@ -145,7 +146,8 @@ class Fit:
                 portion, seed=self.seed, epoch=epoch, step=step, device=self.device
             )
 
-        try:
+        most = max(len(positions) for positions in self.passes)
+        with memory_explained(self.label, self.device, most):
             loss = train_step(
                 self.state,
                 self.network,
@@ -155,9 +157,6 @@ class Fit:
                 batch_size=self.recipe.batch_size,
                 processes=self.ranks.count,
             )
-        except torch.OutOfMemoryError:
-            most = max(len(positions) for positions in self.passes)
-            raise self._too_large(most) from None
         self.losses.add(loss)
 
     def _portions(self, batch: Batch) -> list[Batch]:
@@ -168,12 +167,9 @@ class Fit:
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def _too_large(self, most: int) -> EnvironmentProblem:
-        return EnvironmentProblem(
-            f"{self.label}: {self.device} has too little memory for {most} images at once; with "
-            f"{IMAGES_PER_PASS}={max(2, most // 2)} in the environment it takes as many, and a "
-            "batch stays what it is"
-        )
+    def _check_weights(self, lr: float) -> None:
+        if not self.state.is_sound():
+            raise self.losses.diverged("the weights are no numbers", self.state.step, lr)
 
     def _leave(self, stop: StopRequest) -> None:
         by = stop.signal_name or "another of its processes"
@@ -192,7 +188,7 @@ class Fit:
         average, raw = (
             self._score(model) for model in (self.state.average.module, self.state.model)
         )
-        # A step's loss says nothing of the weights that it leaves.
+        self._check_weights(lr)
         if not math.isfinite(raw.loss):
             found = f"the validation loss is {raw.loss}"
             raise self.losses.diverged(found, self.state.step, lr)
@@ -231,19 +227,14 @@ class Fit:
         """In the precision of training, as it comes every epoch; evaluation is in float32."""
         preparation = self.inputs.preparation
         self.ranks.agree_on_buffers(model)
-        try:
-            with self.state.precision.autocast():
-                return validate(
-                    model,
-                    self.inputs.val,
-                    self.device,
-                    preparation.mean,
-                    preparation.std,
-                    self.ranks,
-                )
-        except torch.OutOfMemoryError:
-            most = most_at_once(self.inputs.val.batch_size // self.ranks.count)
-            raise self._too_large(most) from None
+        most = most_at_once(self.inputs.val.batch_size // self.ranks.count)
+        with (
+            memory_explained(self.label, self.device, most),
+            self.state.precision.autocast(),
+        ):
+            return validate(
+                model, self.inputs.val, self.device, preparation.mean, preparation.std, self.ranks
+            )
 
     def _save(self) -> None:
         """Every process waits for the first, whose state is everyone's."""

@@ -1,9 +1,14 @@
 """How a batch is shared by the processes of a run, and taken in portions by each."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from t2t.data.mixing import parts
+from t2t.errors import EnvironmentProblem
 from t2t.training.environment import number_from
 from t2t.training.ranks import Ranks
 
@@ -37,3 +42,19 @@ def passes_of(ranks: Ranks, batch_size: int, mix_group: int) -> list[NDArray[np.
     portions = -(-batch_size // (ranks.count * most_at_once(batch_size)))
     shares = parts(batch_size, mix_group, ranks.count * portions)
     return shares[ranks.rank * portions : (ranks.rank + 1) * portions]
+
+
+@contextmanager
+def memory_explained(label: str, device: torch.device, images: int) -> Iterator[None]:
+    """Too little memory for `images` at once, said with what helps.
+
+    Raises EnvironmentProblem.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise EnvironmentProblem(
+            f"{label}: {device} has too little memory for {images} images at once; with "
+            f"{IMAGES_PER_PASS}={max(2, images // 2)} in the environment it takes as many, and a "
+            "batch stays what it is"
+        ) from None

@@ -25,7 +25,7 @@ from t2t.training.launch import run_on
 from t2t.training.loop import Fit
 from t2t.training.objective import Objective, heads_apart
 from t2t.training.optim import freeze, optimizer_of
-from t2t.training.passes import passes_of
+from t2t.training.passes import memory_explained, passes_of
 from t2t.training.ranks import Ranks, joined
 from t2t.training.recipe import averaging_decay
 from t2t.training.record import JOURNAL, record_run
@@ -139,7 +139,8 @@ def _fit(
     passes = passes_of(ranks, recipe.batch_size, recipe.mix_group)
     if ranks.count > 1:
         size = resolved["image_size"]
-        settle_buckets(network, state, (len(passes[0]), 3, size, size), device)
+        with memory_explained(config.label, device, len(passes[0])):
+            settle_buckets(network, state, (len(passes[0]), 3, size, size), device)
     fit = Fit(
         state=state,
         network=network,

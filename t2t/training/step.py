@@ -51,6 +51,11 @@ class TrainingState:
     loss_sum: float = 0.0
     loss_steps: int = 0
 
+    def is_sound(self) -> bool:
+        """Whether every weight is a number; a step's loss says nothing of those that it leaves."""
+        weights = [parameter.detach() for parameter in self.model.parameters()]
+        return bool(torch.nn.utils.get_total_norm(weights, norm_type=torch.inf).isfinite())
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values only, so that it can be read without unpickling code."""
         return {
@@ -146,7 +151,8 @@ def train_step(
     batch_size: int,
     processes: int = 1,
 ) -> torch.Tensor:
-    """One AdamW step and one step of the average; returns this process's share of the mean loss.
+    """A step of the optimiser and one of the average; returns this process's share of the mean
+    loss.
 
     network: `state.model`, or what shares its parameters for the forward pass.
     passes: this process's images of the batch, as many at once as the device holds; together with

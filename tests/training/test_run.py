@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from t2t.errors import CheckpointError, ConfigError, Diverged, EnvironmentProble
 from t2t.training import loop as loop_module
 from t2t.training import run as run_module
 from t2t.training.journal import read_journal
+from t2t.training.ranks import Ranks
 from t2t.training.record import JOURNAL
 from t2t.training.run import train_run
 from t2t.training.workspace import RESULT, RUN_FILES, RUN_SEAL
@@ -320,20 +322,23 @@ def test_random_kills_change_nothing(config, shards, tmp_path, undisturbed, all_
     assert contents(tmp_path / "out") == undisturbed(changed(config, epochs=2 * kills))
 
 
-def test_weights_that_the_last_step_of_an_epoch_ruins_are_not_saved(
-    config, shards, tmp_path, monkeypatch
+@pytest.mark.parametrize("step", [9, 12], ids=["within an epoch", "last of an epoch"])
+def test_weights_that_the_last_step_before_a_checkpoint_ruins_are_not_saved(
+    config, shards, tmp_path, monkeypatch, step
 ):
     real = loop_module.train_step
 
     def ruining(state, *args, **kwargs):
         loss = real(state, *args, **kwargs)
-        if state.step == 12:
+        if state.step == step:
             with torch.no_grad():
-                state.model.head.weight.fill_(math.nan)
+                state.model.head.weight[3, 5] = math.nan
+            signal.raise_signal(signal.SIGTERM)
         return loss
 
     monkeypatch.setattr(loop_module, "train_step", ruining)
-    with pytest.raises(Diverged, match="validation loss is nan at step 12, .*step_000000006"):
+    text = f"weights are no numbers at step {step}, .*step_000000006"
+    with pytest.raises(Diverged, match=text):
         train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
     (saved,) = tmp_path.glob("work/*/step_*.pt")
     assert saved.name.startswith("step_000000006")
@@ -347,6 +352,19 @@ def test_fewer_images_than_a_batch_are_refused(config, shards, tmp_path):
         ConfigError, match=r"batch_size 64: .* 51 training images; .*train_fraction"
     ):
         train_run(small, shards, tmp_path / "work", tmp_path / "out", {})
+
+
+def test_too_little_memory_while_ranks_settle_names_a_number_too(
+    config, shards, tmp_path, monkeypatch
+):
+    def too_large(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run_module, "settle_buckets", too_large)
+    monkeypatch.setattr(Ranks, "share", lambda self, network, device: network)
+    monkeypatch.setattr(run_module, "joined", lambda device: nullcontext(Ranks(0, 2, None)))
+    with pytest.raises(EnvironmentProblem, match="memory for 8 images .* T2T_IMAGES_PER_PASS=4"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
 
 
 def test_too_little_memory_for_validation_names_a_number_too(config, shards, tmp_path, monkeypatch):
