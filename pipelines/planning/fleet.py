@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from t2t.training.parallel import processes_of_each, slots
+from t2t.training.parallel import at_once, processes_of_each, slots
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def present_fleet(cpu_threads: int) -> Fleet:
     found = slots(cpu_threads)
     if torch.cuda.is_available():
         return Fleet(found, is_gpu=True)
-    return Fleet(1, is_gpu=False, runs_on_each=found if found == 1 else 2 * found)
+    return Fleet(1, is_gpu=False, runs_on_each=at_once(found))
 
 
 def devices_here(runs: int, cpu_threads: int, most: int) -> int:

@@ -1,18 +1,13 @@
 """train: one row of the table, every seed of the scale, side by side where there is room."""
 
 import argparse
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.params.reader import Params
 from pipelines.params.runs import configs_of, run_folder
 from pipelines.provenance import run_tags
-from t2t.files import write_text
-from t2t.training.curves import curves_csv
-from t2t.training.parallel import run_side_by_side, slots
-from t2t.training.passes import most_ranks
-from t2t.training.run import train_run
+from t2t.training.row import train_row
 
 
 def main(argv: Sequence[str]) -> None:
@@ -31,20 +26,5 @@ def main(argv: Sequence[str]) -> None:
     args = parser.parse_args(argv)
     params = Params(Path("params.yaml"))
     configs = configs_of(params, args.scale, args.row, args.needed)
-    tags = run_tags()
-    jobs = [
-        functools.partial(
-            train_run,
-            config,
-            args.shards,
-            args.checkpoints,
-            run_folder(args.out, config.seed),
-            tags,
-        )
-        for config in configs
-    ]
-    first = configs[0]
-    run_side_by_side(jobs, slots(first.cpu_threads), most_ranks(first.recipe.batch_size))
     runs = {config.seed: run_folder(args.out, config.seed) for config in configs}
-    args.curves.parent.mkdir(parents=True, exist_ok=True)
-    write_text(args.curves, curves_csv(runs))
+    train_row(configs, args.shards, args.checkpoints, runs, args.curves, run_tags())

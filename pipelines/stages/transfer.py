@@ -1,7 +1,6 @@
 """transfer: a row's network trained on, on a downstream set, with every seed, and scored there."""
 
 import argparse
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,8 @@ from pipelines.params.transfer_runs import transfer_configs
 from pipelines.params.transfers import transfer_facts
 from pipelines.provenance import run_tags
 from t2t.evaluation.row import evaluate_row, write_evaluation
-from t2t.files import write_text
-from t2t.training.curves import curves_csv
-from t2t.training.parallel import run_side_by_side, slots
-from t2t.training.passes import most_ranks
 from t2t.training.record import record_evaluation
-from t2t.training.run import train_run
+from t2t.training.row import train_row
 
 
 def main(argv: Sequence[str]) -> None:
@@ -32,16 +27,8 @@ def main(argv: Sequence[str]) -> None:
     params = Params(Path("params.yaml"))
     facts = transfer_facts(params, args.transfer)
     configs = transfer_configs(params, args.scale, facts, args.needed)
-    tags = run_tags() | facts
     runs = {config.seed: run_folder(args.out, config.seed) for config in configs}
-    jobs = [
-        functools.partial(train_run, config, args.shards, args.checkpoints, runs[config.seed], tags)
-        for config in configs
-    ]
-    first = configs[0]
-    run_side_by_side(jobs, slots(first.cpu_threads), most_ranks(first.recipe.batch_size))
-    args.curves.parent.mkdir(parents=True, exist_ok=True)
-    write_text(args.curves, curves_csv(runs))
+    train_row(configs, args.shards, args.checkpoints, runs, args.curves, run_tags() | facts)
     evaluation = evaluate_row(args.out, args.shards)
     further = {**facts, "train_images": evaluation.configs[0]["train_images"]}
     write_evaluation(evaluation, args.metrics, args.seeds, further)

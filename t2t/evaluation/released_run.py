@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from t2t.data.sources.fetch import Remote, obtain_file
 from t2t.data.sources.roots import Roots
 from t2t.errors import CheckpointError, ConfigError, DataError
 from t2t.files import json_text, sha256_file
-from t2t.models.released import load_released
+from t2t.models.released import load_released, save_safetensors
 from t2t.training.code import code_hashes
 from t2t.training.config import RunConfig, network_of
 from t2t.training.inputs import inputs_of
@@ -113,10 +112,8 @@ def _write(model: nn.Module, resolved: Mapping[str, Any], folder: Path) -> None:
     partial = folder / "result.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    state = {key: value.contiguous() for key, value in model.state_dict().items()}
-    content = save(state)  # in memory first, as training does
     for name in ("ema", "raw"):
-        (partial / f"{name}.safetensors").write_bytes(content)
+        save_safetensors(model, partial / f"{name}.safetensors")
     (partial / "config.json").write_text(json_text(resolved))
     (partial / "metrics.jsonl").write_text("")
     seal_result(folder, partial)

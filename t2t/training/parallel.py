@@ -26,8 +26,7 @@ Job = Callable[[Place], None]
 
 
 def slots(cpu_threads: int) -> int:
-    """How many runs fit side by side: one per GPU; without one, by cores, which are then shared by
-    twice as many where more than one fits.
+    """How many runs have a place of their own: one per GPU; without one, by cores.
 
     T2T_SLOTS, where it is set, says otherwise: a scheduler that runs stages side by side sets 1.
     """
@@ -37,6 +36,13 @@ def slots(cpu_threads: int) -> int:
     if torch.cuda.is_available():
         return torch.cuda.device_count()
     return max(1, len(os.sched_getaffinity(0)) // cpu_threads)
+
+
+def at_once(slots: int) -> int:
+    """How many runs are under way in `slots`: one in each on GPUs. Without a GPU, where there is
+    more than one slot, twice as many share the cores, for else the last run would often be alone.
+    """
+    return slots if slots == 1 or torch.cuda.is_available() else 2 * slots
 
 
 def processes_of_each(jobs: int, slots: int, most: int) -> int:
@@ -52,12 +58,11 @@ def processes_of_each(jobs: int, slots: int, most: int) -> int:
 
 
 def run_side_by_side(jobs: Sequence[Job], slots: int, most: int = 1) -> None:
-    """Runs `jobs`, which pickle, at most `slots` at once; with one slot, in this process.
+    """Runs `jobs`, which pickle, as many `at_once` as `slots` take; with one slot, in this process.
 
-    More GPUs than jobs train each job in several processes, `most` of them at most. Without a GPU
-    twice as many jobs run, sharing the cores, for else the last one would often run alone. Raises
-    the first error of a job after stopping the others, which save their state; Preempted where
-    this process is asked to stop.
+    More GPUs than jobs train each job in several processes, `most` of them at most. Raises the
+    first error of a job after stopping the others, which save their state; Preempted where this
+    process is asked to stop.
     """
     processes = processes_of_each(len(jobs), slots, most)
     slots = max(1, slots // processes)
@@ -65,7 +70,7 @@ def run_side_by_side(jobs: Sequence[Job], slots: int, most: int = 1) -> None:
         _one_after_the_other(jobs, processes)
         return
     with stop_on_signal() as stop:
-        _Children(jobs, slots if torch.cuda.is_available() else 2 * slots, processes).run(stop)
+        _Children(jobs, at_once(slots), processes).run(stop)
 
 
 def _one_after_the_other(jobs: Sequence[Job], processes: int) -> None:
