@@ -6,8 +6,7 @@ comes next, once: a run is found again by its digest, and a point carries the ti
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,12 @@ from t2t.tracking.server import (
     run_of_digest,
     the_run,
 )
-from t2t.training.journal import read_journal
+from t2t.training.journal import read_journal, read_journal_from
 from t2t.training.record import EVALUATION, JOURNAL, read_run_record
 from t2t.training.workspace import RESULT, RUN_SEAL, is_finished
 
 SYSTEM_JOURNAL = "system.jsonl"
+JOURNALS = (JOURNAL, SYSTEM_JOURNAL)
 _LEDGER = "mirror.json"
 # Tag of a run whose history did not come from a journal.
 HISTORY, IMPORTED = "history", "imported"
@@ -43,18 +43,13 @@ class Delivery:
         self._ledger = _ledger_at(self._ledger_path)
         self._done: dict[str, Any] = self._ledger.setdefault(public_uri(tracking_uri), {})
 
-    def owed(self) -> list[tuple[str, list[dict[str, Any]]]]:
-        """Journals with the events that were not delivered yet."""
-        found = []
-        for name in (JOURNAL, SYSTEM_JOURNAL):
-            events = list(islice(read_journal(self.folder / name), self._done.get(name, 0), None))
-            if events:
-                found.append((name, events))
-        return found
-
     def is_owed(self) -> bool:
         """Whether there is anything to deliver."""
-        return self._owes_result() or bool(self.owed())
+        return self._owes_result() or any(self._owed(name) for name in JOURNALS)
+
+    def _owed(self, name: str) -> list[tuple[int, dict[str, Any]]]:
+        """Events of a journal that were not delivered yet, each with the byte behind it."""
+        return list(read_journal_from(self.folder / name, self._done.get(_bytes_of(name), 0)))
 
     def _owes_result(self) -> bool:
         return is_finished(self.folder) and not self._done.get("model")
@@ -72,20 +67,25 @@ class Delivery:
 
         client = MlflowClient(self.uri)
         self.forget_lost_run()
-        for name, events in self.owed():
-            run_id = self._run_id(client)
-            log_points(client, run_id, events)
-            for key, value in _tags(events).items():
-                client.set_tag(run_id, key, value)
-            evaluated = [event for event in events if event["kind"] == EVALUATION]
-            if evaluated and not is_finished(self.folder):
-                client.set_terminated(run_id, "FINISHED", evaluated[-1]["time_ms"])
-            self._note(name, self._done.get(name, 0) + len(events))
+        for name in JOURNALS:
+            if owed := self._owed(name):
+                ends, events = zip(*owed, strict=True)
+                self._deliver_events(client, events)
+                self._note(_bytes_of(name), ends[-1])
         if self._owes_result():
             run_id = self._run_id(client)
             log_result(client, run_id, self.folder / RESULT)
             client.set_terminated(run_id, "FINISHED", self._ended_ms())
             self._note("model", True)
+
+    def _deliver_events(self, client: Any, events: Sequence[dict[str, Any]]) -> None:
+        run_id = self._run_id(client)
+        log_points(client, run_id, events)
+        for key, value in _tags(events).items():
+            client.set_tag(run_id, key, value)
+        evaluated = [event for event in events if event["kind"] == EVALUATION]
+        if evaluated and not is_finished(self.folder):
+            client.set_terminated(run_id, "FINISHED", evaluated[-1]["time_ms"])
 
     def _trained_ms(self) -> list[int]:
         events = read_journal(self.folder / JOURNAL)
@@ -123,7 +123,7 @@ def state_of(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
     Of each file that decides what is owed its inode, size in bytes and time in ns; None where it
     is absent.
     """
-    files = (JOURNAL, SYSTEM_JOURNAL, _LEDGER, f"{RESULT}/{RUN_SEAL}")
+    files = (*JOURNALS, _LEDGER, f"{RESULT}/{RUN_SEAL}")
     return tuple(_file_state(folder / name) for name in files)
 
 
@@ -147,6 +147,11 @@ def told(error: Exception, uri: str) -> str:
     """The first line of an error at the server at `uri`, without what that holds of secrets."""
     line = f"{type(error).__name__}: {error}".splitlines()[0]
     return line.replace(uri, public_uri(uri))
+
+
+def _bytes_of(journal: str) -> str:
+    """The ledger's key for how far a journal was delivered."""
+    return f"{journal}_bytes"
 
 
 def _ledger_at(path: Path) -> dict[str, Any]:

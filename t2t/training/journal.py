@@ -51,15 +51,33 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises DataError naming a line that is not as it was written.
     """
+    for _, event in read_journal_from(path, 0):
+        yield event
+
+
+def read_journal_from(path: Path, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The whole events behind byte `start`, each with the byte behind it: what was read of a
+    growing journal need not be read again.
+
+    Raises DataError naming a line that is not as it was written.
+    """
     if not path.exists():
         return
     with open(path, "rb") as stream:
-        for number, line in enumerate(stream, 1):
+        end = stream.seek(start)
+        for line in stream:
             if line.endswith(b"\n"):
                 event = _event_of(line)
                 if event is None:
+                    number = _lines_before(path, end) + 1
                     raise DataError(f"{path}: line {number} is damaged; delete {path.parent}")
-                yield event
+                end += len(line)
+                yield end, event
+
+
+def _lines_before(path: Path, end: int) -> int:
+    with open(path, "rb") as stream:
+        return stream.read(end).count(b"\n")
 
 
 def _event_of(line: bytes) -> dict[str, Any] | None:

@@ -13,8 +13,8 @@ from t2t.evaluation.released_run import released_run
 from t2t.models import create
 from t2t.tracking import delivery
 from t2t.tracking.mirror import Mirror
-from t2t.training.journal import read_journal
-from t2t.training.record import record_evaluation
+from t2t.training.journal import read_journal_from
+from t2t.training.record import JOURNAL, record_evaluation
 from t2t.training.run import network_of, train_run
 from tests.runs import short_config
 from tests.tracking.reading import only_run, points
@@ -83,16 +83,23 @@ def test_delivering_again_adds_nothing(work, uri, forget):
     assert len(run.outputs.model_outputs) == 1
 
 
-def test_a_workspace_without_news_is_not_read_again(work, uri, finished, monkeypatch):
-    mirror, read = Mirror(work, uri), []
-    monkeypatch.setattr(
-        delivery, "read_journal", lambda path: read.append(path) or read_journal(path)
-    )
-    assert mirror.deliver() and mirror.deliver() and read
-    read.clear()
-    assert mirror.deliver() and not read
+def test_what_was_delivered_is_not_read_again(work, uri, finished, monkeypatch):
+    mirror, starts = Mirror(work, uri), {}
+
+    def counted(path, start):
+        starts[path.name] = start
+        return read_journal_from(path, start)
+
+    monkeypatch.setattr(delivery, "read_journal_from", counted)
+    (journal,) = work.glob(f"*/{JOURNAL}")
+    written_bytes = journal.stat().st_size
+    assert mirror.deliver() and starts[JOURNAL] == 0
+    assert mirror.deliver() and starts[JOURNAL] == written_bytes
+    starts.clear()
+    assert mirror.deliver() and not starts, "nothing was written"
     record_evaluation(work, finished[1], {"top1_pct": 97.5}, {})
-    assert mirror.deliver() and only_run(uri)[1].data.metrics["top1_pct"] == 97.5
+    assert mirror.deliver() and starts[JOURNAL] == written_bytes
+    assert only_run(uri)[1].data.metrics["top1_pct"] == 97.5
     (ledger,) = work.glob("*/mirror.json")
     ledger.unlink()
     assert mirror.deliver() and ledger.is_file(), "without it all is owed again"
