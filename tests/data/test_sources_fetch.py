@@ -273,6 +273,30 @@ def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, kind):
     assert names(tmp_path) == [archive.name]
 
 
+@pytest.mark.faults("hostile archive")
+@pytest.mark.parametrize("form", ["pax 1.0", "gnu"])
+def test_the_map_of_a_file_with_holes_is_not_read(tmp_path, form):
+    """A map of millions of holes packs well, and tarfile would hold each of them."""
+    header = tarfile.TarInfo("a")
+    if form == "gnu":
+        header.type = tarfile.GNUTYPE_SPARSE
+    else:
+        header.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    content = b"8000000\n" + b"0\n" * 16_000_000
+    header.size = len(content)
+    archive = tmp_path / "pack.tgz"
+    with gzip.open(archive, "wb", compresslevel=1) as file:
+        file.write(header.tobuf(tarfile.PAX_FORMAT) + content + bytes(1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="refused: a file with holes"):
+            unpack(archive, tmp_path / "set")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert names(tmp_path) == [archive.name]
+
+
 def test_set_user_id_is_not_kept(tmp_path):
     info = tarfile.TarInfo("a/run")
     info.mode = 0o4777

@@ -24,6 +24,7 @@ ALWAYS_ALLOWED_BYTES = 1 << 30
 IN_MEMORY = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 IN_MEMORY += (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 MOST_IN_MEMORY_BYTES = 1 << 20
+_SPARSE = "a file with holes, as no image has"
 DAMAGE = (
     *(tarfile.ReadError, tarfile.HeaderError, tarfile.StreamError),
     *(gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError),
@@ -43,7 +44,14 @@ class _Member(tarfile.TarInfo):
         member = super().frombuf(buf, encoding, errors)
         if member.type in IN_MEMORY and member.size > MOST_IN_MEMORY_BYTES:
             raise _Refused(f"a header of {member.size:,} bytes, as no image has")
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise _Refused(_SPARSE)
         return member
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        """Where tarfile would read a map of any length into memory: GNU's third way to say it; that
+        of the first two is in a header, whose size is known."""
+        raise _Refused(_SPARSE)
 
 
 def unpack(archive: Path, folder: Path) -> None:
