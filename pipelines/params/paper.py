@@ -1,10 +1,11 @@
 """What the paper, and others, say of the rows: its tables and the claims; the report's alone."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from pipelines.params.reader import Name, Params, ParamsPart
+from t2t.reporting.infos import ClaimKind
 
 # Which of `row` and `baseline` a claim of this kind names.
 _NAMES = {
@@ -23,7 +24,7 @@ class Claim(ParamsPart):
     """
 
     title: Annotated[str, Field(min_length=1, max_length=120)]
-    kind: Literal["effect", "equal", "direction", "figure", "remark"]
+    kind: ClaimKind
     source: Annotated[str, Field(pattern=r"^(Table [1-7]|text|elsewhere|extension)$")]
     row: Name | None = None
     baseline: Name | None = None
