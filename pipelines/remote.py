@@ -106,7 +106,7 @@ class Exchange:
             content = to_single_stage_lockfile(stage)
             copy = self._repo.stage_cache._create_stage(content, wdir=stage.wdir)
             for objects in copy.get_used_objs().values():
-                with _reaching():
+                with reaching():
                     failed = self._repo.cloud.push(objects).failed
                 if failed:
                     raise RemoteAway(f"the DVC remote did not take {len(failed)} objects")
@@ -123,13 +123,13 @@ class Exchange:
         folder = self._runs(self._odb, digest)
         # S3's file system keeps a listing for good, others' files that came since are none to it.
         self._odb.fs.fs.invalidate_cache(folder)
-        with _reaching():
+        with reaching():
             # In a list: what DVC gives asks the remote only as it is gone through.
             found = list(self._odb.fs.find(folder))
         with self._keeper.held():
             for file in (path for path in found if not path.endswith(_PARTIAL)):
                 try:
-                    with _reaching():
+                    with reaching():
                         text = self._odb.fs.cat_file(file)
                 except FileNotFoundError:  # gone since
                     continue
@@ -145,7 +145,7 @@ class Exchange:
     def read_note(self, name: str) -> dict[str, Any] | None:
         """What was last left under `name`, None where nothing was, or a part of it is there."""
         try:
-            with _reaching():
+            with reaching():
                 text = self._odb.fs.cat_file(self._note(name))
             return dict(json.loads(text))
         except (FileNotFoundError, ValueError, TypeError):
@@ -159,10 +159,10 @@ class Exchange:
         copy = self._repo.stage_cache._create_stage(dict(content))
         for objects in copy.get_used_objs().values():
             # A folder's list of files first: what it names is not known before.
-            with _reaching():
+            with reaching():
                 self._repo.cloud.pull(objects)
         for objects in copy.get_used_objs().values():
-            with _reaching():
+            with reaching():
                 self._repo.cloud.pull(objects)
         return copy.outs_cached()
 
@@ -170,7 +170,7 @@ class Exchange:
         fs = self._odb.fs
         # Whoever reads it meanwhile gets the old or the new one: a rename, or the store's own way.
         partial = f"{path}{_PARTIAL}"
-        with _reaching():
+        with reaching():
             fs.makedirs(fs.parent(path), exist_ok=True)
             fs.pipe_file(partial, content)
             fs.move(partial, path)
@@ -193,8 +193,12 @@ def _entry_of(text: bytes) -> Mapping[str, Any]:
 
 
 @contextlib.contextmanager
-def _reaching() -> Iterator[None]:
-    """Each kind of remote has errors of its own for a network that is down, OSError or not."""
+def reaching(place: str = "the DVC remote") -> Iterator[None]:
+    """Makes RemoteAway of what a place raises that is away.
+
+    Each kind of remote has errors of its own for a network that is down, OSError or not. What is
+    not there, DVC's own errors and this computer's full disk stay what they are.
+    """
     try:
         with full_disk_told():
             yield
@@ -202,4 +206,4 @@ def _reaching() -> Iterator[None]:
         raise
     except Exception as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RemoteAway(f"the DVC remote does not answer ({what})") from error
+        raise RemoteAway(f"{place} does not answer ({what})") from error

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import fsspec
 
-from pipelines.remote import RemoteAway, patiently
+from pipelines.remote import RemoteAway, patiently, reaching
 from t2t.files import partial_path
 
 VARIABLE = "T2T_CHECKPOINTS"
@@ -42,11 +42,13 @@ class Courier:
 
         Of a training that has come further there than here everything is brought, in the place of
         what is here: a checkpoint needs the journal of the way to it.
-        Raises RemoteAway where the place does not answer.
+        Raises RemoteAway where the place does not answer, EnvironmentProblem where there is no
+        room for them here.
         """
         try:
-            return self._fetch()
-        except Exception as error:
+            with reaching(f"{VARIABLE}, {self._place},"):
+                return self._fetch()
+        except FileNotFoundError as error:  # replaced by a newer one since it was listed
             raise RemoteAway(f"{VARIABLE}, {self._place}: {error}") from error
 
     def _fetch(self) -> int:

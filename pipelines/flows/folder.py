@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.flows.outcome import Event, Outcome, Status
-from t2t.errors import EnvironmentProblem
+from t2t.errors import EnvironmentProblem, Preempted
 from t2t.files import write_json
 
 FLOWS = Path("data") / "flows"
@@ -23,10 +23,13 @@ _POLL_S = 1.0
 
 
 @contextlib.contextmanager
-def sole_flow(root: Path, *, wait: bool) -> Iterator[int]:
+def sole_flow(
+    root: Path, *, wait: bool, is_to_stop: Callable[[], bool] = lambda: False
+) -> Iterator[int]:
     """Holds the workspace for this flow, and for processes that inherit the file descriptor given.
 
-    Raises EnvironmentProblem where another flow holds it, unless it is to `wait` for that.
+    Raises EnvironmentProblem where another flow holds it, unless it is to `wait` for that, and
+    Preempted where it `is_to_stop` before the other one has ended.
     """
     path = root / FLOWS / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +41,8 @@ def sole_flow(root: Path, *, wait: bool) -> Iterator[int]:
                     f"a flow is at work in {root} already ({stream.read().strip()}); wait for it, "
                     "with --wait, or stop it"
                 )
+            if is_to_stop():
+                raise Preempted("stopped while another flow was at work; run it again to go on")
             time.sleep(_POLL_S)
         stream.truncate(0)
         stream.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")

@@ -1,10 +1,8 @@
 """What a flow shows of itself on a page: its plan, and at the end the table with links."""
 
 import csv
-import json
 import os
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from pipelines.flows.summary import room_text
 from t2t.tracking.view import VIEW_QUERY
 
 _JOBS_SHOWN = 200
-_PATIENCE_S = 5.0
 # What the page calls them, and how figures are printed.
 _COLUMNS = {
     "title": ("Row", ""),
@@ -69,9 +66,10 @@ def result_page(root: Path, scale: str, folder: Path) -> str:
     if uri.startswith(("http://", "https://")):
         # It brings torch, which takes seconds to import.
         from t2t.tracking.delivery import public_uri
+        from t2t.tracking.server import experiment_told
 
+        experiment = experiment_told(uri, scale)
         uri = public_uri(uri)
-        experiment = _experiment(uri, scale)
         if experiment is None:
             return "\n".join([*lines, f"- Runs in MLflow: [{uri}]({uri}/#/experiments)"])
         runs = f"{uri}/#/experiments/{experiment}/runs"
@@ -92,13 +90,3 @@ def _table(root: Path, scale: str) -> list[dict[str, str]]:
 
 def _as_read(value: str, form: str) -> str:
     return format(float(value), form) if form and value else value
-
-
-def _experiment(uri: str, scale: str) -> str | None:
-    """The id of the scale's experiment, None where MLflow does not say."""
-    address = f"{uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name={scale}"
-    try:
-        with urllib.request.urlopen(address, timeout=_PATIENCE_S) as answer:
-            return str(json.load(answer)["experiment"]["experiment_id"])
-    except (OSError, ValueError, KeyError):
-        return None

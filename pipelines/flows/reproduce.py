@@ -53,8 +53,13 @@ def _reproduce(args: argparse.Namespace, is_to_stop: Callable[[], bool]) -> int:
     from pipelines.flows.flow import run_flow
     from pipelines.flows.folder import sole_flow
     from pipelines.flows.summary import FlowPlan
+    from pipelines.flows.tree import scale_kept_by_refusal
 
-    with sole_flow(ROOT, wait=args.wait), ExitStack() as stack:
+    with (
+        sole_flow(ROOT, wait=args.wait, is_to_stop=is_to_stop),
+        scale_kept_by_refusal(ROOT),
+        ExitStack() as stack,
+    ):
 
         def planned(plan: FlowPlan):
             return stack.enter_context(shown(plan))

@@ -1,8 +1,9 @@
 """The working tree as git sees it: which commit a flow is of, and what no commit holds."""
 
+import contextlib
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipelines.lock_file import LOCK_FILE, entries_of
@@ -61,11 +62,26 @@ def set_scale(root: Path, scale: str) -> None:
     known = params.part("scales", dict)
     if scale not in known:
         raise ConfigError(f"scale {scale!r} is none of {PARAMS_FILE}{suggest(scale, known)}")
-    text = path.read_text(encoding="utf-8")
     if params.part("scale", str) != scale:
-        partial = partial_path(path)
-        partial.write_text(_with_scale(text, scale), encoding="utf-8")
-        commit(partial, path)
+        _write_params(root, _with_scale(path.read_text(encoding="utf-8"), scale))
+
+
+@contextlib.contextmanager
+def scale_kept_by_refusal(root: Path) -> Iterator[None]:
+    """Has params.yaml ask for the scale of before where the block ends in ConfigError: a flow that
+    is refused changes nothing."""
+    before = (root / PARAMS_FILE).read_text(encoding="utf-8")
+    try:
+        yield
+    except ConfigError:
+        _write_params(root, before)
+        raise
+
+
+def _write_params(root: Path, text: str) -> None:
+    partial = partial_path(root / PARAMS_FILE)
+    partial.write_text(text, encoding="utf-8")
+    commit(partial, root / PARAMS_FILE)
 
 
 def _is_in(path: Path, made: Path, scale: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from t2t.tracking.view import save_view
 
 _POINTS_A_CALL = 1000
+_PATIENCE_S = 5
 
 
 def experiment_id(client: Any, name: str) -> str:
@@ -36,6 +37,29 @@ def experiment_id(client: Any, name: str) -> str:
         if experiment is None:
             raise
         return experiment.experiment_id
+
+
+def experiment_told(uri: str, name: str) -> str | None:
+    """The id of the experiment `name`, None where the server does not say so within seconds.
+
+    Asked with whatever MLflow's own client signs in with, which would ask for minutes.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    try:
+        answer: Any = http_request(
+            get_default_host_creds(uri),
+            "/api/2.0/mlflow/experiments/get-by-name",
+            "GET",
+            max_retries=0,
+            timeout=_PATIENCE_S,
+            params={"experiment_name": name},
+        )
+        return str(answer.json()["experiment"]["experiment_id"])
+    except (MlflowException, OSError, ValueError, KeyError):
+        return None
 
 
 def run_of_digest(client: Any, experiment: str, digest: str) -> Any | None:

@@ -1,11 +1,13 @@
 """What prefect.yaml and the flows behind it promise."""
 
+import base64
 import importlib
-import io
 import re
 import socket
+import threading
 import time
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -109,25 +111,51 @@ def test_the_page_says_what_is_there(tmp_path, monkeypatch):
     assert "(http://127.0.0.1:9/#/experiments)" in result_page(tmp_path, "digits", tmp_path)
 
 
-def test_the_page_leads_to_the_runs_of_a_row(tmp_path, monkeypatch):
-    """As MLflow's server says where they are."""
+class Guarded(BaseHTTPRequestHandler):
+    """MLflow's server behind a login."""
+
+    def do_GET(self):
+        signed_in = f"Basic {base64.b64encode(b'someone:s3cret').decode()}"
+        known = self.headers["Authorization"] == signed_in
+        self.server.asked.append((self.path, known))
+        self.send_response(200 if known else 401)
+        self.end_headers()
+        self.wfile.write(b'{"experiment": {"experiment_id": "7"}}' if known else b"{}")
+
+    def log_message(self, format, *args):
+        """Keeps stderr free."""
+
+
+@pytest.fixture
+def guarded():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize("by", ["address", "environment", "nothing"])
+def test_the_page_leads_to_the_runs_of_a_row(tmp_path, monkeypatch, guarded, by):
+    """As MLflow's server says where they are, to those who are signed in."""
     from pipelines.flows import pages
 
     reports = tmp_path / "reports/digits"
     reports.mkdir(parents=True)
     (reports / "table.csv").write_text("row,title\na,A-1\n")
-    asked = []
-
-    def answer(address, timeout):
-        asked.append(address)
-        return io.BytesIO(b'{"experiment": {"experiment_id": "7"}}')
-
-    monkeypatch.setattr(pages.urllib.request, "urlopen", answer)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9/")
+    place = f"127.0.0.1:{guarded.server_port}"
+    login = "someone:s3cret@" if by == "address" else ""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{login}{place}/")
+    if by == "environment":
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "someone")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
     page = pages.result_page(tmp_path, "digits", tmp_path)
-    assert asked[0].endswith("/api/2.0/mlflow/experiments/get-by-name?experiment_name=digits")
-    runs = "http://127.0.0.1:9/#/experiments/7/runs"
-    assert f"[A-1]({runs}?searchFilter=tags.row%20%3D%20%27a%27)" in page
+    path = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=digits"
+    assert guarded.asked == [(path, by != "nothing")]
+    assert "s3cret" not in page
+    runs = f"http://{place}/#/experiments/7/runs"
+    row = f"[A-1]({runs}?searchFilter=tags.row%20%3D%20%27a%27)"
+    assert (row in page) == (by != "nothing") and f"http://{place}/#/experiments" in page
 
 
 REQUEST = {

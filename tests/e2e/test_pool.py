@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipelines.flows.services import services
+from tests.e2e.ports import free_port
 from tests.e2e.project import ROOT, Project
 
 pytestmark = [pytest.mark.pool, pytest.mark.timeout(3600)]
@@ -33,12 +33,6 @@ MEASURED = {"reports/digits/costs.json", "reports/digits/index.html"}
 def git(folder, *words):
     identity = ["-c", "user.name=x", "-c", "user.email=x"]
     subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, seconds=WAIT_S):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.flows.services import services
-from tests.e2e.test_pool import free_port
+from tests.e2e.ports import free_port
 
 pytestmark = pytest.mark.slow
 FLOW = """

@@ -1,5 +1,6 @@
 """Checkpoints between workers, by a folder and by URLs."""
 
+import errno
 import time
 
 import fsspec
@@ -138,9 +139,26 @@ def test_a_place_that_is_away_when_a_stage_begins_is_waited_for(
     assert capsys.readouterr().err.count("T2T_CHECKPOINTS") == 1
 
 
+def test_a_full_disk_of_ones_own_is_no_place_that_is_away(place, tmp_path, monkeypatch):
+    courier = Courier(place, "d1", tmp_path / "one")
+    training(tmp_path / "one", step_1__pt="saved")
+    courier.send()
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device", target)
+
+    second = Courier(place, "d1", tmp_path / "two")
+    monkeypatch.setattr(second._fs, "get_file", full)
+    with pytest.raises(EnvironmentProblem, match="no room left") as caught:
+        second.fetch()
+    assert not isinstance(caught.value, remote.RemoteAway), "and is not waited for"
+
+
 def test_a_place_that_is_gone_when_a_stage_begins_is_said(s3, tmp_path):
     courier = Courier(s3.url("checkpoints"), "d1", tmp_path / "one")
     s3.stop()
-    with pytest.raises(EnvironmentProblem, match="T2T_CHECKPOINTS, .*/checkpoints/d1: Could not"):
+    with pytest.raises(
+        EnvironmentProblem, match="T2T_CHECKPOINTS, .*/checkpoints/d1, does not answer .*Could not"
+    ):
         courier.fetch()
     s3.start()

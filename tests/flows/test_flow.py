@@ -18,7 +18,7 @@ from pipelines.flows.folder import sole_flow
 from pipelines.flows.tree import set_scale, uncommitted
 from pipelines.lock_file import LockFile
 from pipelines.params.reader import Params
-from t2t.errors import ConfigError, EnvironmentProblem
+from t2t.errors import ConfigError, EnvironmentProblem, Preempted
 from tests.flows.stubs import Stub, stub_stages
 
 # DVC's own use of pygtrie.
@@ -234,6 +234,22 @@ def test_a_flow_that_is_refused_leaves_the_other_its_scale(stub, command):
         with pytest.raises(EnvironmentProblem, match=f"already .process {os.getpid()}, since"):
             command("--scale", "large")
     assert (stub.folder / "params.yaml").read_text().startswith("scale: small")
+
+
+@pytest.mark.faults("two at once")
+def test_one_that_waits_for_the_other_can_be_stopped(stub):
+    with sole_flow(stub.folder, wait=False):
+        with pytest.raises(Preempted, match="stopped while another flow was at work"):
+            with sole_flow(stub.folder, wait=True, is_to_stop=lambda: True):
+                raise AssertionError("two hold it")
+
+
+def test_a_flow_that_refuses_what_is_asked_leaves_the_scale_as_it_was(stub, command):
+    (stub.folder / "new").write_text("")
+    before = (stub.folder / "params.yaml").read_bytes()
+    with pytest.raises(ConfigError, match="no commit holds new"):
+        command("--scale", "large")
+    assert (stub.folder / "params.yaml").read_bytes() == before
 
 
 @pytest.mark.faults("two at once")
