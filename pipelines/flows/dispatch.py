@@ -2,37 +2,23 @@
 
 import sys
 import threading
-from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
-from prefect.settings import (
-    PREFECT_API_REQUEST_TIMEOUT,
-    PREFECT_CLIENT_MAX_RETRIES,
-    temporary_settings,
-)
 from prefect.states import Cancelling
 
+from pipelines.flows.patience import asked_once
 from pipelines.flows.pool import Hint
 from pipelines.flows.request import Request
 
-_PATIENCE_S = 10
-
-
-def _once() -> AbstractContextManager[Any]:
-    """Asks once, and for seconds: the coordinator asks again, and has results to look for.
-
-    Prefect's client itself waits a minute for an answer, asks five times more, and pauses between.
-    """
-    return temporary_settings(
-        {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: _PATIENCE_S}
-    )
-
 
 class PrefectDispatcher:
-    """Asks the deployment `stage/POOL` for a run. See `pipelines.flows.pool.Dispatcher`."""
+    """Asks the deployment `stage/POOL` for a run. See `pipelines.flows.pool.Dispatcher`.
+
+    It asks once each time: the coordinator asks again, and has results to look for.
+    """
 
     def __init__(self, pool: str):
         self._deployment = f"stage/{pool}"
@@ -42,7 +28,7 @@ class PrefectDispatcher:
     def submit(self, request: Request) -> str | None:
         """The flow run's id, None where the server does not answer."""
         try:
-            with _once():
+            with asked_once():
                 run: Any = run_deployment(
                     self._deployment,
                     parameters=request.model_dump(),
@@ -59,7 +45,7 @@ class PrefectDispatcher:
     def hint(self, run: str) -> Hint:
         """What the server says, if it says anything."""
         try:
-            with _once(), get_client(sync_client=True) as client:
+            with asked_once(), get_client(sync_client=True) as client:
                 state = client.read_flow_run(UUID(run)).state
         except Exception as error:
             self._say(error)
@@ -69,7 +55,7 @@ class PrefectDispatcher:
     def cancel(self, run: str) -> None:
         """Has the worker stop it, as far as the server can."""
         try:
-            with _once(), get_client(sync_client=True) as client:
+            with asked_once(), get_client(sync_client=True) as client:
                 client.set_flow_run_state(UUID(run), Cancelling())
         except Exception as error:
             self._say(error)

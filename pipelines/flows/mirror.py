@@ -22,6 +22,7 @@ from prefect.futures import PrefectFuture
 from pipelines.flows.folder import EVENTS, PLAN
 from pipelines.flows.outcome import Status
 from pipelines.flows.pages import plan_page, result_page, result_rows
+from pipelines.flows.patience import asked_once
 
 _POLL_S = 2.0
 _TAIL_LINES = 15
@@ -41,7 +42,7 @@ def shown_stage(name: str, watched: WatchedStage) -> str:
     """Lives as long as the stage does, with the stage's log and progress; fails where it does."""
     lines = NewLines(Path(watched.log)) if watched.log else None
     progress, began = None, time.monotonic()
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), asked_once():
         progress = create_progress_artifact(progress=0.0, key=None, description=name)
     while not watched.ended.wait(_POLL_S):
         if lines:
@@ -147,7 +148,7 @@ def say(lines: NewLines) -> None:
 
 def _advance(progress: Any, percent: float) -> None:
     if progress is not None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), asked_once():
             update_progress_artifact(progress, percent)
 
 

@@ -17,12 +17,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from pipelines.environment import ROOT, project_environment
 from t2t.errors import EnvironmentProblem, T2TError
 
 HOST = "127.0.0.1"
 POOLS = ("workspace", "gpu")
-_START_PATIENCE_S, _STOP_PATIENCE_S = 180.0, 20.0
+_START_PATIENCE_S, _STOP_PATIENCE_S, _FLOWS_PATIENCE_S = 180.0, 20.0, 60.0
 _POLL_S = 0.5
 
 
@@ -112,15 +114,23 @@ class Services:
         return [name for name, process in self._running.items() if process.poll() is not None]
 
     def stop(self, name: str | None = None) -> None:
-        """Stops one or all, the last started first: SIGTERM, and SIGKILL where that is ignored."""
+        """Stops one or all, the last started first: SIGTERM, and SIGKILL where that is ignored.
+
+        A worker's flows, which it has told to stop, are waited for while the servers still hear
+        them: they work in sessions of their own.
+        """
         for each in [name] if name else list(reversed(self._running)):
             process = self._running.pop(each)
+            begun = _begun_by(process)
             for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(_STOP_PATIENCE_S)
                     break
+            for left in psutil.wait_procs(begun, _FLOWS_PATIENCE_S)[1]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    left.kill()
 
     def _start(
         self,
@@ -159,6 +169,13 @@ class Services:
             time.sleep(_POLL_S)
         log = self.root / "data" / "services" / f"{name}.log"
         raise EnvironmentProblem(f"{name} does not answer at {url}; see {log}")
+
+
+def _begun_by(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 @contextlib.contextmanager

@@ -2,14 +2,17 @@
 
 import base64
 import importlib
+import os
 import re
 import socket
+import sys
 import threading
 import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -172,11 +175,11 @@ def test_a_dispatcher_without_a_server_raises_nothing_and_returns_soon(
     """A coordinator looks for results between two of these calls."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from pipelines.flows import dispatch
+    from pipelines.flows import dispatch, patience
     from pipelines.flows.pool import Hint
     from pipelines.flows.request import Request
 
-    monkeypatch.setattr(dispatch, "_PATIENCE_S", 1)
+    monkeypatch.setattr(patience, "PATIENCE_S", 1)
     with socket.socket() as stuck:
         stuck.bind(("127.0.0.1", 0))
         if server == "stuck":
@@ -191,3 +194,20 @@ def test_a_dispatcher_without_a_server_raises_nothing_and_returns_soon(
             assert dispatcher.submit(Request(**REQUEST)) is None
             dispatcher.cancel(run)
             assert time.monotonic() - began < 30
+
+
+def test_nothing_that_a_worker_has_begun_outlives_the_services(tmp_path, monkeypatch):
+    """A flow works in a session of its own, which a signal to the worker's does not reach."""
+    monkeypatch.setattr(services, "_FLOWS_PATIENCE_S", 0.5)
+    flow = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: None); time.sleep(600)"
+    worker = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {flow!r}], "
+    worker += "start_new_session=True)"
+    with services.services(tmp_path, 0, 0) as running:
+        running._start("worker", [sys.executable, "-c", worker], dict(os.environ))
+        children = psutil.Process(running.process("worker").pid).children
+        deadline = time.monotonic() + 60
+        while not (begun := children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    gone, alive = psutil.wait_procs(begun, 10)
+    assert len(gone) == 1 and not alive

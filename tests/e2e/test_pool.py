@@ -167,6 +167,7 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(
         summary = wait_for(machine.summary)
         time.sleep(5)
         assert set(running.dead()) == {killed}
+    assert not processes_in(tmp_path), "the services leave nothing behind"
     assert summary["exit_code"] == 0 and not summary["unsettled"]
     assert {stage["status"] for stage in summary["stages"].values()} == {"made"}
     retried = [event for event in machine.events() if event["kind"] == "retried"]
@@ -203,5 +204,6 @@ def test_a_server_that_is_gone_costs_the_flow_nothing(tmp_path, monkeypatch):
         time.sleep(1)
         os.killpg(server, signal.SIGKILL)
         assert wait_for(machine.summary)["exit_code"] == 0
+    assert not processes_in(tmp_path), "the services leave nothing behind"
     assert machine.project.stale() == set()
     shutil.rmtree(main)
