@@ -126,8 +126,11 @@ class Exchange:
         with reaching():
             # In a list: what DVC gives asks the remote only as it is gone through.
             found = list(self._odb.fs.find(folder))
+        found = [path for path in found if not path.endswith(_PARTIAL)]
+        if not found:  # as nearly always; nobody is to wait for DVC's turn then
+            return False
         with self._keeper.held():
-            for file in (path for path in found if not path.endswith(_PARTIAL)):
+            for file in found:
                 try:
                     with reaching():
                         text = self._odb.fs.cat_file(file)

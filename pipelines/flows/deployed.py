@@ -44,7 +44,7 @@ def reproduce(
     Args:
         scale: one of params.yaml's; if empty, the one that it names
         rows: these rows and what they need, without the report; if empty, everything
-        slots: stages at once; if empty, one for each GPU, or by the cores
+        slots: stages that use no GPU at once, on this machine; if empty, by the cores
         pool: the work pool whose workers make the stages; if empty, this machine does
         allow_dirty: also with changes that no commit holds, which are written down
     """

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling
 
 from pipelines.flows.patience import asked_once
-from pipelines.flows.pool import Hint
 from pipelines.flows.request import Request
+from pipelines.flows.watch import UNTOLD, Hint, State
+from t2t.errors import ConfigError
 
 
 class PrefectDispatcher:
@@ -24,6 +26,15 @@ class PrefectDispatcher:
         self._deployment = f"stage/{pool}"
         self._mutex = threading.Lock()
         self._said = ""
+
+    def check(self) -> None:
+        """Raises ConfigError where the server answers, but will take no request."""
+        try:
+            with asked_once(), get_client(sync_client=True) as client:
+                client.read_deployment_by_name(self._deployment)
+        except Exception as error:
+            self._refuse(error)
+            self._say(error)
 
     def submit(self, request: Request) -> str | None:
         """The flow run's id, None where the server does not answer."""
@@ -38,6 +49,7 @@ class PrefectDispatcher:
                     tags=[request.scale, request.stage],
                 )
         except Exception as error:
+            self._refuse(error)
             self._say(error)
             return None
         return str(run.id)
@@ -47,10 +59,15 @@ class PrefectDispatcher:
         try:
             with asked_once(), get_client(sync_client=True) as client:
                 state = client.read_flow_run(UUID(run)).state
+        except ObjectNotFound:
+            return Hint(State.NOT_KNOWN)
         except Exception as error:
             self._say(error)
-            return Hint.UNKNOWN
-        return Hint.IS_OVER if state is not None and state.is_final() else Hint.WAITS_OR_RUNS
+            return UNTOLD
+        if state is not None and state.is_final():
+            return Hint(State.IS_OVER, state.message or "")
+        taken = state is not None and (state.is_running() or state.is_pending())
+        return Hint(State.RUNS if taken else State.WAITS)
 
     def cancel(self, run: str) -> None:
         """Has the worker stop it, as far as the server can."""
@@ -59,6 +76,18 @@ class PrefectDispatcher:
                 client.set_flow_run_state(UUID(run), Cancelling())
         except Exception as error:
             self._say(error)
+
+    def _refuse(self, error: Exception) -> None:
+        if isinstance(error, ObjectNotFound):
+            raise ConfigError(
+                f"Prefect knows no deployment {self._deployment}; `prefect --no-prompt deploy "
+                "--all` makes those of prefect.yaml"
+            ) from None
+        if isinstance(error, PrefectHTTPStatusError) and error.response.status_code in (401, 403):
+            raise ConfigError(
+                f"Prefect's server refuses ({error.response.status_code}): does "
+                "PREFECT_API_AUTH_STRING hold its password?"
+            ) from None
 
     def _say(self, error: Exception) -> None:
         said = f"{type(error).__name__}: {error}"

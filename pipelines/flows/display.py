@@ -4,9 +4,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -35,7 +36,7 @@ class Lines:
         """Prints the event."""
         details = event.details
         said = {
-            "started": lambda: f"started{_on(details['gpus'])}",
+            "started": lambda: f"started{_on(details)}",
             "retried": lambda: f"{details['why']}; once more",
             "ended": lambda: f"{details['status']} after {short_time(details['seconds'])}",
             "note": lambda: details["text"],
@@ -88,9 +89,10 @@ class LiveTable:
         for title in ("stage", "since", "on", "last line"):
             table.add_column(title, no_wrap=True)
         for event in running:
-            line = "".join(last_lines(Path(event.details["log"]), 1))
+            log = event.details["log"]
+            line = "".join(last_lines(Path(log), 1)) if log else ""
             since = short_time(time.time() - event.time_s)
-            table.add_row(event.stage, since, _on(event.details["gpus"]), line[-_LINE_WIDTH:])
+            table.add_row(event.stage, since, _on(event.details), line[-_LINE_WIDTH:])
         return table
 
 
@@ -100,5 +102,7 @@ def shown(plan: FlowPlan) -> "Lines | LiveTable":
     return kind(plan)
 
 
-def _on(gpus: tuple[str, ...]) -> str:
-    return f" on {', '.join(gpus)}" if gpus else ""
+def _on(started: Mapping[str, Any]) -> str:
+    """The GPUs of a stage, or its worker."""
+    where = ", ".join(started["gpus"]) or started.get("worker", "")
+    return f" on {where}" if where else ""

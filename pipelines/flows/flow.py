@@ -32,7 +32,8 @@ MakerOf = Callable[[Keeper, Path, Listener, Callable[[], bool]], Maker]
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of a flow: `rows` (all where none), places, GPUs, and how strict it is."""
+    """What is asked of a flow: `rows` (all where none), places, GPUs, and how strict it is; or the
+    name of the `pool` whose `maker` has workers make it."""
 
     scale: str
     rows: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Wish:
     gpus: tuple[str, ...] = ()
     allow_dirty: bool = False
     folder: Path | None = None
+    pool: str = ""
     maker: MakerOf = LocalMaker
 
 
@@ -112,6 +114,7 @@ def _plan(root: Path, wish: Wish, keeper: Keeper) -> FlowPlan:
         stages=tuple(stages),
         jobs=tuple(jobs_of(states, stages, past_minutes(root, wish.scale))),
         room=Room(len(wish.gpus), wish.places),
+        pool=wish.pool,
     )
 
 

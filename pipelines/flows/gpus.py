@@ -21,10 +21,12 @@ _OPEN_TO_ALL = 0o666
 
 @dataclass(frozen=True)
 class Held:
-    """GPUs that are ours: their ids, as CUDA_VISIBLE_DEVICES takes them, and the open locks."""
+    """GPUs that are ours: their ids, as CUDA_VISIBLE_DEVICES takes them, the open locks, and of how
+    many on this host they are."""
 
     ids: tuple[str, ...]
     descriptors: tuple[int, ...]
+    of: int = 0
 
     def release(self) -> None:
         """Gives them back, as far as this process is concerned."""
@@ -51,7 +53,8 @@ class GpuPool:
             descriptor = self._try_lock(gpu)
             if descriptor is not None:
                 held.append((gpu, descriptor))
-        found = Held(tuple(gpu for gpu, _ in held), tuple(number for _, number in held))
+        ids, descriptors = zip(*held, strict=True) if held else ((), ())
+        found = Held(ids, descriptors, len(self.ids))
         if len(held) == count:
             return found
         found.release()
@@ -94,7 +97,8 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """The UUIDs of this host's GPUs, in the driver's order; none where there is no driver.
 
     CUDA_VISIBLE_DEVICES narrows them down as it does for CUDA, by numbers or by UUIDs, and ends
-    them at -1. Raises EnvironmentProblem for another number that no GPU has.
+    them at -1. Raises EnvironmentProblem for another number that no GPU has, and for a driver that
+    is there and does not work: without a word days of training would be on the processors.
     """
     found = _driver_gpus()
     told = environment.get("CUDA_VISIBLE_DEVICES")
@@ -118,8 +122,12 @@ def _driver_gpus() -> list[str]:
 
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded):
         return []
+    except pynvml.NVMLError as error:
+        raise EnvironmentProblem(
+            f"the NVIDIA driver does not work ({error}); mend it, or unload it to go without GPUs"
+        ) from None
     try:
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
         return [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]

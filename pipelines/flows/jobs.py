@@ -15,12 +15,14 @@ _MOST_GPUS = 1024
 
 
 class StageMeta(BaseModel):
-    """`meta:` of a stage in dvc.yaml. minutes: of one run on these GPUs, as a first guess."""
+    """`meta:` of a stage in dvc.yaml. minutes: of one run on these GPUs, as a first guess. alone:
+    nothing else may run meanwhile, as it measures time."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     gpus: Annotated[int, Field(ge=0, le=_MOST_GPUS)] = 0
     minutes: Annotated[float, Field(gt=0)] = 1.0
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Job:
     needs: tuple[str, ...]
     gpus: int
     minutes: float
+    alone: bool = False
 
 
 def jobs_of(
@@ -50,7 +53,7 @@ def jobs_of(
             meta = stage_meta(state)
             needs = tuple(name for name in state.upstream if name in due)
             took = minutes.get(state.name, meta.minutes)
-            jobs.append(Job(state.name, needs, meta.gpus, took))
+            jobs.append(Job(state.name, needs, meta.gpus, took, meta.alone))
     return jobs
 
 

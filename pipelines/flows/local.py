@@ -94,9 +94,11 @@ def may_do_better_elsewhere(outcome: Outcome) -> bool:
 
 
 def stage_environment(held: Held) -> Mapping[str, str]:
-    """What a stage is told of its room: the GPUs that it sees; without one, one run at a time."""
+    """What a stage is told of its room: the GPUs that it sees and their share of the cores; without
+    one, one run at a time."""
     if held.ids:
-        return {"CUDA_VISIBLE_DEVICES": ",".join(held.ids)}
+        cores = len(os.sched_getaffinity(0)) * len(held.ids) // held.of
+        return {"CUDA_VISIBLE_DEVICES": ",".join(held.ids), "T2T_CORES": str(max(1, cores))}
     # A user's own T2T_SLOTS stands.
     return {"CUDA_VISIBLE_DEVICES": "", "T2T_SLOTS": os.environ.get("T2T_SLOTS", "1")}
 

@@ -5,7 +5,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
+from prefect.settings import PREFECT_UI_URL
 
 from pipelines.flows.folder import EVENTS, PLAN
 from pipelines.flows.outcome import Status
@@ -31,8 +32,10 @@ _TAIL_LINES = 15
 class WatchedStage:
     """A stage on the page: its task ends when the stage has."""
 
-    def __init__(self, name: str, log: str, minutes: float):
-        self.name, self.log, self.minutes = name, log, minutes
+    def __init__(self, name: str, started: Mapping[str, Any], minutes: float):
+        self.name, self.log, self.minutes = name, started["log"], minutes
+        # Of a stage that a worker makes, whose own run has the log.
+        self.run, self.worker = started.get("run"), started.get("worker", "")
         self.ended = threading.Event()
         self.outcome: dict[str, Any] = {}
 
@@ -44,6 +47,8 @@ def shown_stage(name: str, watched: WatchedStage) -> str:
     progress, began = None, time.monotonic()
     with contextlib.suppress(Exception), asked_once():
         progress = create_progress_artifact(progress=0.0, key=None, description=name)
+    if watched.run:
+        get_run_logger().info(f"made by {watched.worker}; its log: {_address_of(watched.run)}")
     while not watched.ended.wait(_POLL_S):
         if lines:
             say(lines)
@@ -78,10 +83,10 @@ class FlowMirror:
             event = json.loads(line)
             kind, name, details = event["kind"], event["stage"], event["details"]
             if kind == "started" and name not in self._stages:
-                self._begin(name, details["log"])
+                self._begin(name, details)
             elif kind == "ended":
                 if name not in self._stages and details["status"] in ("failed", "from cache"):
-                    self._begin(name, details["log"])
+                    self._begin(name, details)
                 if name in self._stages:
                     self._stages[name].outcome = details
                     self._stages[name].ended.set()
@@ -105,9 +110,9 @@ class FlowMirror:
             page = result_page(root, scale, self._folder)
             create_markdown_artifact(page, key="results", description="Report, runs and logs")
 
-    def _begin(self, name: str, log: str) -> None:
+    def _begin(self, name: str, started: Mapping[str, Any]) -> None:
         jobs = {job["stage"]: job["minutes"] for job in (self._plan or {}).get("jobs", [])}
-        self._stages[name] = watched = WatchedStage(name, log, jobs.get(name, 1.0))
+        self._stages[name] = watched = WatchedStage(name, started, jobs.get(name, 1.0))
         with _unless_gone():
             self._futures.append(shown_stage.submit(name, watched))
 
@@ -144,6 +149,10 @@ def say(lines: NewLines) -> None:
     logger = get_run_logger()
     for line in lines:
         logger.info(line)
+
+
+def _address_of(run: str) -> str:
+    return f"{PREFECT_UI_URL.value()}/runs/flow-run/{run}"
 
 
 def _advance(progress: Any, percent: float) -> None:

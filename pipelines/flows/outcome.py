@@ -40,7 +40,8 @@ class Outcome:
 class Event:
     """Something that happened to a stage; `details` are plain values.
 
-    started: attempt, gpus, log. retried: why. ended: an Outcome's values. note: text.
+    started: attempt, gpus, log; of a pool's its worker and the id of its run. retried: why.
+    ended: an Outcome's values. note: text.
     """
 
     kind: Literal["started", "retried", "ended", "note"]

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.flows.policy import Room
-from pipelines.flows.summary import room_text
 from t2t.tracking.view import VIEW_QUERY
 
 _JOBS_SHOWN = 200
@@ -30,8 +28,7 @@ def plan_page(plan: Mapping[str, Any]) -> str:
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in plan["verdicts"].items())
     lines = [
         f"Scale **{plan['scale']}**, commit `{(plan['commit'] or 'none')[:12]}`: {verdicts}.",
-        f"At most {plan['expected_minutes']:.1f} min in "
-        f"{room_text(Room(plan['gpus'], plan['places']))}, as far as known.",
+        f"{plan['expected']}.",
     ]
     if plan["uncommitted"]:
         lines.append(f"Not in the commit: {', '.join(plan['uncommitted'])}")

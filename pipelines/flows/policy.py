@@ -40,12 +40,19 @@ def next_job(
     priority: Mapping[str, float],
     now_min: float,
 ) -> Job | None:
-    """The job of `ready` to start now, None where there is nothing to do but wait."""
+    """The job of `ready` to start now, None where there is nothing to do but wait.
+
+    One that is to be alone waits for the moment at which nothing runs, and holds up nobody else.
+    """
+    if any(entry.job.alone for entry in running):
+        return None
     free = room.gpus - sum(entry.gpus for entry in running)
     places = room.places - sum(entry.gpus == 0 for entry in running)
     reserved_from: float | None = None
     spare = 0
     for job in sorted(ready, key=lambda job: (-priority[job.name], job.name)):
+        if job.alone:
+            continue
         wanted = room.gpus_for(job)
         if wanted == 0:
             if places > 0:
@@ -55,7 +62,7 @@ def next_job(
                 reserved_from, spare = _reservation(wanted, free, running, now_min)
         elif reserved_from is None or wanted <= spare or now_min + job.minutes <= reserved_from:
             return job
-    return None
+    return None if running else next((job for job in ready if job.alone), None)
 
 
 def _reservation(

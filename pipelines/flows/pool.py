@@ -7,10 +7,10 @@ a hint, good for asking again sooner.
 
 import contextlib
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,29 +19,28 @@ from pipelines.flows.gpus import Held
 from pipelines.flows.jobs import Job
 from pipelines.flows.outcome import Listener, Outcome, Status, event
 from pipelines.flows.request import Request, packed
+from pipelines.flows.watch import UNTOLD, Hint, Watch
 from pipelines.keeper import Found, Keeper
 from pipelines.remote import Exchange, RemoteAway, patiently
 from t2t.errors import EnvironmentProblem, T2TError
 
 MOST_ATTEMPTS = 4
-_BEATS_MISSED = 6
+# Of attempts that never began, or were asked to stop: nothing that the stage could help.
+MOST_INTERRUPTIONS = 20
+_LONGEST_PAUSE_S = 60.0
+_NOBODY_S = 120.0
 _POLL_S = 2.0
 _Answer = TypeVar("_Answer")
 
 
-class Hint(Enum):
-    """What the pool's server says of a run."""
-
-    WAITS_OR_RUNS = "waits or runs"
-    IS_OVER = "is over"
-    UNKNOWN = "unknown"
-
-
 class Dispatcher(Protocol):
-    """The pool's server. Its methods return soon, and raise nothing: it may be away."""
+    """The pool's server. Its methods return soon, and do not mind where it is away."""
 
     def submit(self, request: Request) -> str | None:
-        """Asks for a worker; an id for the run, None where the server does not answer."""
+        """Asks for a worker; an id for the run, None where the server does not answer.
+
+        Raises T2TError where it answers that it never will.
+        """
         ...
 
     def hint(self, run: str) -> Hint:
@@ -63,6 +62,34 @@ class Errand:
     poll_s: float = _POLL_S
 
 
+@dataclass
+class _Tries:
+    """What was tried for one stage."""
+
+    failures: int = 0
+    interruptions: int = 0
+
+    @property
+    def count(self) -> int:
+        return self.failures + self.interruptions
+
+    @property
+    def is_enough(self) -> bool:
+        return self.failures >= MOST_ATTEMPTS or self.interruptions >= MOST_INTERRUPTIONS
+
+    def add(self, ended: Mapping[str, Any], poll_s: float) -> float:
+        """Counts one, and says how many seconds to wait before the next.
+
+        Longer after each interruption: one bad worker, which is always free, must not use up what
+        a stage may try before a good one is.
+        """
+        if ended["status"] != Status.STOPPED and not ended.get("interrupted"):
+            self.failures += 1
+            return 0.0
+        self.interruptions += 1
+        return min(_LONGEST_PAUSE_S, poll_s * 2**self.interruptions)
+
+
 class PoolMaker:
     """Makes stages by asking workers for them."""
 
@@ -77,6 +104,9 @@ class PoolMaker:
         self._keeper, self._exchange = keeper, Exchange(keeper)
         self._errand, self._dispatcher = errand, dispatcher
         self._tell, self._is_to_stop = tell, is_to_stop
+        self._handing_out = threading.Lock()
+        self._there: set[str] = set()
+        self._heard_s, self._is_said = time.monotonic(), False
 
     def __call__(self, job: Job, held: Held) -> Outcome:
         """Has one stage made. Every error of it is in the outcome."""
@@ -97,14 +127,14 @@ class PoolMaker:
         # What an earlier flow has left there, or somebody else.
         if self._patiently(lambda: self._exchange.fetch(digest)):
             return self._collected(job, Status.RESTORED, began, 0)
-        ended: Mapping[str, Any] = {}
-        attempt = 0
-        for attempt in range(1, MOST_ATTEMPTS + 1):
+        self._hand_out(job)
+        tries = _Tries()
+        while True:
             request = self._request(job, digest)
             self._patiently(partial(self._leave, request, request.token))
             run = self._submitted(request)
-            self._tell(event("started", job.name, attempt=attempt, gpus=(), log="", run=run))
-            ended = self._watched(request, run)
+            attempt = tries.count + 1
+            ended = self._watched(request, run, attempt)
             if ended["status"] == Status.STOPPED and self._is_to_stop():
                 with contextlib.suppress(RemoteAway):
                     self._leave(request, "stopped")
@@ -112,13 +142,28 @@ class PoolMaker:
                     self._dispatcher.cancel(run)
                 return Outcome(Status.STOPPED, time.monotonic() - began, attempt, "asked to stop")
             if ended["status"] == Status.MADE:
-                return self._collected(job, Status.MADE, began, attempt)
-            if not ended["again"]:
-                break
+                return self._collected(job, Status.MADE, ended["began_s"], attempt)
+            pause_s = tries.add(ended, self._errand.poll_s)
+            if tries.is_enough or not ended["again"]:
+                lines = tuple(ended.get("lines", ()))
+                seconds = time.monotonic() - began
+                return Outcome(Status.FAILED, seconds, attempt, ended["why"], lines)
             self._tell(event("retried", job.name, why=ended["why"]))
-        seconds = time.monotonic() - began
-        lines = tuple(ended.get("lines", ()))
-        return Outcome(Status.FAILED, seconds, attempt, ended["why"], lines)
+            self._pause(pause_s)
+
+    def _pause(self, seconds: float) -> None:
+        go_on_at = time.monotonic() + seconds
+        while time.monotonic() < go_on_at and not self._is_to_stop():
+            time.sleep(self._errand.poll_s)
+
+    def _hand_out(self, job: Job) -> None:
+        """Brings onto the remote what the stage reads, as far as no worker has made it: what is up
+        to date here may be on no remote."""
+        for name in self._keeper.upstream(job.name):
+            with self._handing_out:
+                if name not in self._there:
+                    self._patiently(partial(self._exchange.publish, name))
+                    self._there.add(name)
 
     def _request(self, job: Job, digest: str) -> Request:
         return Request(
@@ -147,38 +192,44 @@ class PoolMaker:
             time.sleep(self._errand.poll_s)
         return None
 
-    def _watched(self, request: Request, run: str | None) -> Mapping[str, Any]:
+    def _watched(self, request: Request, run: str | None, attempt: int) -> Mapping[str, Any]:
         """Waits for a result, the worker's own word, or the lack of either."""
-        beat, seen_at = None, time.monotonic()
-        away = False
+        asked_s = time.monotonic()
+        watch, away = Watch(request.beat_s, asked_s), False
         while not self._is_to_stop():
             # Asked before the remote: a run that is over has left there what it ever will.
-            hint = self._dispatcher.hint(run) if run else Hint.UNKNOWN
+            hint = self._dispatcher.hint(run) if run else UNTOLD
             try:
+                looked_s = time.monotonic()
                 note = self._exchange.read_note(request.own_note) or {}
-                if self._exchange.fetch(request.digest):
-                    return {"status": Status.MADE}
+                has_begun = watch.began_s is not None
+                if watch.hears(note, looked_s):
+                    self._heard_s, self._is_said = looked_s, False
+                is_made = self._exchange.fetch(request.digest)
+                if not has_begun and (is_made or watch.began_s is not None):
+                    details = {"gpus": (), "log": "", "worker": note.get("worker", "")}
+                    self._tell(event("started", request.stage, attempt=attempt, run=run, **details))
+                if is_made:
+                    return {"status": Status.MADE, "began_s": watch.began_s or asked_s}
                 away = False
             except RemoteAway as error:
                 if not away:
                     self._tell(event("note", request.stage, text=str(error)))
-                # Of a worker that cannot be heard nobody can say that it is silent.
-                away, seen_at = True, time.monotonic()
+                away, self._heard_s = True, time.monotonic()
+                watch.forgive(self._heard_s)
                 time.sleep(self._errand.poll_s)
                 continue
-            if note.get("ended") and Status(note["status"]).is_good:
-                return _lost("its result has not come from the remote as a whole")
-            if note.get("ended"):
-                return {"again": False, "why": "no reason given", **note}
-            if note.get("beat") != beat:
-                beat, seen_at = note.get("beat"), time.monotonic()
-            silent_s = time.monotonic() - seen_at
-            if beat is not None and silent_s > _BEATS_MISSED * request.beat_s:
-                return _lost(f"its worker has not been heard of for {silent_s:.0f} s")
-            if hint is Hint.IS_OVER:
-                return _lost("its worker's run is over without a result")
+            if ended := watch.verdict(note, hint, looked_s):
+                return ended
+            self._say_where_nobody_works(request.stage, looked_s)
             time.sleep(self._errand.poll_s)
         return {"status": Status.STOPPED}
+
+    def _say_where_nobody_works(self, stage: str, now_s: float) -> None:
+        if now_s - self._heard_s > _NOBODY_S and not self._is_said:
+            self._is_said = True
+            text = f"no worker has been heard of for {_NOBODY_S:.0f} s; has one been started?"
+            self._tell(event("note", stage, text=text))
 
     def _collected(self, job: Job, status: Status, began: float, attempts: int) -> Outcome:
         self._keeper.abandon(job.name)
@@ -186,11 +237,8 @@ class PoolMaker:
             raise EnvironmentProblem(
                 f"{job.name}: what the remote holds is not of the present inputs; did they change?"
             )
+        self._there.add(job.name)
         return Outcome(status, time.monotonic() - began, attempts)
-
-
-def _lost(why: str) -> Mapping[str, Any]:
-    return {"status": Status.FAILED, "again": True, "why": why}
 
 
 def pool_maker(errand: Errand, dispatcher: Dispatcher):

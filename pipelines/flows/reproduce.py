@@ -89,6 +89,11 @@ def _wish(args: argparse.Namespace) -> "Wish":
         allow_dirty=args.allow_dirty,
         folder=args.folder,
     )
+    if args.pool and args.slots:
+        raise ConfigError(
+            "--slots is for this machine; with --pool the --limit of each worker says how many "
+            "stages run at once"
+        )
     return _by_pool(wish, args.pool) if args.pool else wish
 
 
@@ -96,13 +101,18 @@ def _by_pool(wish: "Wish", pool: str) -> "Wish":
     """The same, made by the workers of a Prefect pool, as many at once as these are."""
     from pipelines.flows.dispatch import PrefectDispatcher
     from pipelines.flows.pool import Errand, pool_maker
-    from pipelines.flows.tree import head_commit
+    from pipelines.flows.tree import head_commit, is_on_no_remote
 
     commit = head_commit(ROOT)
     if commit is None or wish.allow_dirty:
         raise ConfigError("workers know nothing but commits: --pool goes without --allow-dirty")
-    maker = pool_maker(Errand(commit, wish.scale), PrefectDispatcher(pool))
-    return replace(wish, places=_REQUESTS_AT_ONCE, gpus=(), maker=maker)
+    if is_on_no_remote(ROOT, commit):
+        text = f"no remote is known to have commit {commit[:12]}: can workers get it? `git push`"
+        print(f"flow: {text}", file=sys.stderr)
+    dispatcher = PrefectDispatcher(pool)
+    dispatcher.check()
+    maker = pool_maker(Errand(commit, wish.scale), dispatcher)
+    return replace(wish, places=_REQUESTS_AT_ONCE, gpus=(), pool=pool, maker=maker)
 
 
 def _stop_on_signals() -> Callable[[], bool]:

@@ -88,13 +88,15 @@ class Services:
 
         Such a run would keep its deployment's only place for ever.
         """
-        from prefect.client.orchestration import SyncPrefectClient
+        from prefect.client.orchestration import get_client
         from prefect.client.schemas import filters
+        from prefect.settings import PREFECT_API_URL, temporary_settings
         from prefect.states import Crashed, StateType
 
         alive = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
         state = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=alive))
-        with SyncPrefectClient(self.api) as client:
+        own = temporary_settings({PREFECT_API_URL: self.api})
+        with own, get_client(sync_client=True) as client:
             for run in client.read_flow_runs(flow_run_filter=filters.FlowRunFilter(state=state)):
                 crashed = Crashed(message="The services ended while it ran; run it again to go on")
                 client.set_flow_run_state(run.id, crashed, force=True)

@@ -16,7 +16,8 @@ _LINES_SHOWN = 5
 
 @dataclass(frozen=True)
 class FlowPlan:
-    """What a flow is going to do. `uncommitted` are the files that no commit holds."""
+    """What a flow is going to do. `uncommitted` are the files that no commit holds, `pool` is the
+    name of the workers' where they do it."""
 
     scale: str
     commit: str | None
@@ -24,6 +25,7 @@ class FlowPlan:
     stages: tuple[PlannedStage, ...]
     jobs: tuple[Job, ...]
     room: Room
+    pool: str = ""
 
     def as_values(self) -> dict[str, Any]:
         """As plain values, for machines."""
@@ -34,7 +36,9 @@ class FlowPlan:
             "uncommitted": list(self.uncommitted),
             "gpus": self.room.gpus,
             "places": self.room.places,
+            "pool": self.pool,
             "expected_minutes": expected_minutes(self.jobs, self.room),
+            "expected": self.expected(),
             "verdicts": dict(Counter(stage.verdict for stage in self.stages)),
             "jobs": [as_values(job) | {"why": reasons[job.name]} for job in self.jobs],
         }
@@ -47,13 +51,17 @@ class FlowPlan:
         if self.uncommitted:
             lines.append(f"Not in the commit: {', '.join(self.uncommitted)}")
         if self.jobs:
-            serial = sum(job.minutes for job in self.jobs)
-            here = expected_minutes(self.jobs, self.room)
-            lines.append(
-                f"At most {short_time(here * 60)} in {room_text(self.room)}, "
-                f"{short_time(serial * 60)} one after the other, as far as known"
-            )
+            lines.append(self.expected())
         return "\n".join(lines)
+
+    def expected(self) -> str:
+        """How long it may take, in a sentence. How many workers a pool has is not known here."""
+        serial_s = sum(job.minutes for job in self.jobs) * 60
+        here_s = expected_minutes(self.jobs, self.room) * 60
+        here = f"At most {short_time(here_s)} in {_room_text(self.room)}"
+        if self.pool:
+            here = f"{short_time(here_s)} with enough workers of pool {self.pool}"
+        return f"{here}, {short_time(serial_s)} one after the other, as far as known"
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:_LINES_SHOWN]) + more
 
 
-def room_text(room: Room) -> str:
+def _room_text(room: Room) -> str:
     """What a machine has, in words."""
     parts = [f"{room.gpus} GPU{'s' * (room.gpus != 1)}"] if room.gpus else []
     return " and ".join([*parts, f"{room.places} place{'s' * (room.places != 1)}"])

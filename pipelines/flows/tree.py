@@ -22,6 +22,13 @@ def head_commit(root: Path) -> str | None:
     return None if answer is None else answer.strip()
 
 
+def is_on_no_remote(root: Path, commit: str) -> bool:
+    """Whether no branch of a git remote holds the commit, as far as this checkout knows. Without
+    any remote others clone from here."""
+    remotes = _git(root, "remote")
+    return bool(remotes) and not _git(root, "branch", "--remotes", "--contains", commit)
+
+
 def committed_order(root: Path) -> list[str]:
     """The stages of the committed dvc.lock, in its order; none where there is no such file."""
     text = _git(root, "show", f"HEAD:{LOCK_FILE}")

@@ -98,11 +98,15 @@ def test_the_page_says_what_is_there(tmp_path, monkeypatch):
 
     plan = {
         "scale": "digits", "commit": "a" * 40, "uncommitted": ["x"], "gpus": 2, "places": 3,
-        "expected_minutes": 4.0, "verdicts": {"to run": 1},
+        "expected": "At most 4 min", "verdicts": {"to run": 1},
         "jobs": [{"stage": "train@a", "gpus": 1, "minutes": 2.0, "why": ["never run"]}],
     }  # fmt: skip
     page = plan_page(plan)
-    assert "| train@a | 1 | 2 | never run |" in page and "Not in the commit: x" in page
+    assert (
+        "| train@a | 1 | 2 | never run |" in page
+        and "At most 4 min." in page
+        and "Not in the commit: x" in page
+    )
     assert result_rows(tmp_path, "digits") == []
     reports = tmp_path / "reports/digits"
     reports.mkdir(parents=True)
@@ -176,8 +180,8 @@ def test_a_dispatcher_without_a_server_raises_nothing_and_returns_soon(
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from pipelines.flows import dispatch, patience
-    from pipelines.flows.pool import Hint
     from pipelines.flows.request import Request
+    from pipelines.flows.watch import UNTOLD
 
     monkeypatch.setattr(patience, "PATIENCE_S", 1)
     with socket.socket() as stuck:
@@ -189,7 +193,7 @@ def test_a_dispatcher_without_a_server_raises_nothing_and_returns_soon(
             dispatcher, run = dispatch.PrefectDispatcher("gpu"), str(uuid.uuid4())
             began = time.monotonic()
             for _ in range(2):
-                assert dispatcher.hint(run) is Hint.UNKNOWN
+                assert dispatcher.hint(run) is UNTOLD
             assert capsys.readouterr().err.count(f"Prefect: {error}") == 1, "said once"
             assert dispatcher.submit(Request(**REQUEST)) is None
             dispatcher.cancel(run)

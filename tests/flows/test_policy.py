@@ -46,6 +46,17 @@ def test_gpus_beyond_the_reserved_ones_are_free():
     assert next_job([wide, slow], running, Room(4, 1), priority, 0) is slow
 
 
+def test_one_that_measures_time_runs_alone_and_holds_up_nobody():
+    measure, other = Job("measure", (), 1, 1.0, alone=True), job("other", 9)
+    priority = {"measure": 99, "other": 9, "more": 1}
+    room = Room(4, 4)
+    assert next_job([measure, other], [], room, priority, 0) is other
+    assert next_job([measure], [Running(other, 1, 9.0)], room, priority, 0) is None
+    assert next_job([measure], [], room, priority, 0) is measure
+    assert next_job([job("more")], [Running(measure, 1, 1.0)], room, priority, 0) is None
+    assert expected_minutes([measure, other, job("more", 5)], room) == 10
+
+
 def test_jobs_without_gpus_have_places_of_their_own():
     wide, plain = job("wide", 30, gpus=2), job("plain", 60, gpus=0)
     running = [Running(job("x", 10), 1, 5.0)]

@@ -12,11 +12,12 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pipelines.flows import pool as pool_module
+from pipelines.flows import watch as watch_module
 from pipelines.flows.clone import check_out
-from pipelines.flows.pool import Errand, Hint, pool_maker
+from pipelines.flows.pool import Errand, pool_maker
 from pipelines.flows.request import Request, packed, unpacked
 from pipelines.flows.tree import head_commit
+from pipelines.flows.watch import UNTOLD
 from t2t.errors import EnvironmentProblem
 from tests.flows.stubs import Stub, stub_stages
 
@@ -58,7 +59,7 @@ class Clones:
             while self._waiting and self._free:
                 name, request = self._waiting.pop(0)
                 self.workers[name] = self._started(request, clone := self._free.pop(0)), clone
-        return Hint.UNKNOWN  # as a server that is gone
+        return UNTOLD  # as a server that is gone
 
     def cancel(self, run):
         pass
@@ -156,6 +157,25 @@ def test_the_pool_gives_what_a_serial_repro_gives(tmp_path, pool_of, remote, flo
     assert len(pool.clones.submitted) == asked and again.lock() == other.lock()
 
 
+def test_workers_get_what_they_read_though_it_was_made_here(tmp_path, pool_of, remote, flow):
+    """By a plain `dvc repro`, which leaves on no remote what git keeps."""
+    pool = pool_of(stages(tmp_path / "pool"), remote)
+    pool.stub.dvc("repro", "--quiet")
+    graph = stages(tmp_path / "pool")
+    graph["last"]["cmd"] += " && echo more >> out/last"
+    pool.stub.set_stages(graph)
+    (pool.stub.folder / ".gitignore").write_text(
+        "/data\n/.site_cache\n/out/first\n/out/last\n/out/d*\n"
+    )
+    pool.stub.commit()
+    assert pool.stub.run("git", "ls-files", "out/m0.json"), "as a checkout has it"
+    pool.clones = Clones([pool.clone("three")])
+    ran = flow(pool.stub, **pool.wish())
+    assert ran.summary.exit_code == 0, ran.summary.as_text()
+    assert pool.clones.submitted == ["last"]
+    assert (pool.stub.folder / "out/last").read_text() == "0\n1\n2\nmore\n"
+
+
 def test_a_killed_workers_stage_goes_to_another(tmp_path, pool_of, flow):
     folder = tmp_path / "pool"
     pool = pool_of(stages(folder, f"test ${{item}} != 1 || test -e {folder}/go || sleep 60"))
@@ -186,7 +206,7 @@ def test_a_killed_workers_stage_goes_to_another(tmp_path, pool_of, flow):
 def test_a_remote_that_is_away_for_a_while_costs_nothing(tmp_path, pool_of, s3, flow, monkeypatch):
     """It goes when a stage runs and comes back when a result waits to be handed in."""
     # A busy machine may keep a worker silent for longer than six of the short beats here.
-    monkeypatch.setattr(pool_module, "_BEATS_MISSED", 100)
+    monkeypatch.setattr(watch_module, "_BEATS_MISSED", 100)
     folder = tmp_path / "pool"
     pool = pool_of(stages(folder, "sleep 2"), s3.url("remote"))
 
