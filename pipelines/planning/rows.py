@@ -26,7 +26,7 @@ from t2t.errors import ConfigError
 from t2t.evaluation.complexity import Complexity, complexity
 from t2t.evaluation.memory import TrainingMemory, training_memory
 from t2t.training.config import network_of
-from t2t.training.passes import most_ranks, passes_of
+from t2t.training.passes import has_batch_norm, most_ranks, passes_of
 from t2t.training.ranks import Ranks
 from t2t.training.recipe import Recipe
 
@@ -112,8 +112,10 @@ class Row:
 
         Raises ConfigError for a batch too small to be shared so.
         """
-        ranks = Ranks(0, devices, None)
-        return max(map(len, passes_of(ranks, self.recipe.batch_size, self.recipe.mix_group)))
+        ranks, recipe = Ranks(0, devices, None), self.recipe
+        by_groups = _is_by_groups(json.dumps(self.arguments))
+        passes = passes_of(ranks, recipe.batch_size, recipe.mix_group, by_groups=by_groups)
+        return max(map(len, passes))
 
     def memory(self, devices: int, *, bfloat16: bool) -> TrainingMemory:
         """What a training step needs on each of a run's `devices`; see `training_memory`."""
@@ -171,6 +173,12 @@ def _complexity(arguments: str) -> Complexity:
     for its teacher's."""
     plain = json.loads(arguments)
     return complexity(_on_meta(plain), plain["image_size"])
+
+
+@functools.cache
+def _is_by_groups(arguments: str) -> bool:
+    """Whether the network that `arguments`, as JSON, make has batch norms."""
+    return has_batch_norm(_on_meta(json.loads(arguments)))
 
 
 def _teacher_macs(

@@ -82,12 +82,17 @@ class GuardedEpoch(EpochIterator):
         self, loader: Loader, chunks: list[NDArray[np.int64]], epoch: int, workers: int
     ) -> None:
         self.epoch, self.workers, self.chunks = epoch, workers, chunks
+        self.device = torch.cuda.current_device() if torch.cuda.is_initialized() else None
         self.failure: BaseException | None = None
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="t2t-ffcv")
         order: Any = np.concatenate(chunks)
         super().__init__(loader, order)
 
     def run(self) -> None:
+        if self.device is not None:
+            # Where FFCV leaves its stream, torch goes back to the thread's first device, and a
+            # context there takes hundreds of megabytes from another process's GPU.
+            torch.cuda.set_device(self.device)
         try:
             for number, indices in enumerate(self.chunks):
                 slot = number % (self.loader.batches_ahead + 2)

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from t2t.errors import EnvironmentProblem
-from t2t.training.ranks import Ranks
 from t2t.training.step import TrainingState
 
 _CPU_MODEL = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
@@ -51,18 +50,11 @@ class Place:
 FIRST_PLACE = Place()
 
 
-def on_device(model: nn.Module, device: torch.device, ranks: Ranks) -> nn.Module:
-    """`model` where it is to be trained.
-
-    On GPUs kernels of convolutions have their channels last, as its units want them, and the batch
-    norms of several processes share their statistics.
-    """
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """`model` where it is to work: on GPUs kernels of convolutions have their channels last, as
+    their units want them."""
     if device.type != "cuda":
         return model.to(device)
-    if ranks.count > 1:
-        from timm.layers.norm_act import convert_sync_batchnorm
-
-        model = convert_sync_batchnorm(model)
     return model.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights, one fused operation per step."""
+"""Exponential moving average of the weights, two fused operations per step."""
 
 import copy
 
@@ -17,15 +17,17 @@ class AveragedModel:
         self.decay = decay
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
         frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
-        averaged, followed, copied = [], [], []
+        averaged, followed, copies, originals = [], [], [], []
         live = model.state_dict(keep_vars=True)
         for name, average in self.module.state_dict(keep_vars=True).items():
             if average.is_floating_point() and name not in frozen:
                 averaged.append(average.detach())
                 followed.append(live[name].detach())
             else:
-                copied.append((average.detach(), live[name].detach()))
-        self._averaged, self._followed, self._copied = averaged, followed, copied
+                copies.append(average.detach())
+                originals.append(live[name].detach())
+        self._averaged, self._followed = averaged, followed
+        self._copies, self._originals = copies, originals
 
     @torch.no_grad()
     def update(self) -> None:
@@ -33,5 +35,7 @@ class AveragedModel:
         torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
             self._averaged, self._followed, 1 - self.decay
         )
-        for average, value in self._copied:
-            average.copy_(value)
+        if self._copies:
+            torch._foreach_copy_(  # pyright: ignore[reportPrivateImportUsage]
+                self._copies, self._originals
+            )

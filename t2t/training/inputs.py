@@ -16,8 +16,14 @@ from t2t.data.randaugment import fill_colour, parse_policy
 from t2t.data.shard_manifest import ShardManifest, load_manifest
 from t2t.errors import DataError
 from t2t.training.config import TRAIN_SHARD, VAL_SHARD, RunConfig
+from t2t.training.environment import number_from
 from t2t.training.recipe import Recipe
 from t2t.training.step import Preparation
+
+# Images that one process validates at once.
+_AT_ONCE = 256
+# More threads decode no faster than a GPU trains, and take turns with what feeds it.
+_MOST_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,12 @@ class Inputs:
     preparation: Preparation
 
 
-def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
+def inputs_of(config: RunConfig, shards: Path, device: torch.device, processes: int = 1) -> Inputs:
     """The training and validation shards of `config`, and what is done to a training batch.
 
-    RandAugment is Pillow's, image by image in the loader, on a CPU, and the batch's on a GPU.
-    Raises DataError for shards that are damaged, not the two splits of one set, or not of the same
-    image size.
+    Each of `processes` validates as many images at once as one alone would. RandAugment is
+    Pillow's, image by image in the loader, on a CPU, and the batch's on a GPU. Raises DataError for
+    shards that are damaged, not the two splits of one set, or not of the same image size.
     """
     recipe = config.recipe
     augment = None if recipe.rand_augment == "none" else parse_policy(recipe.rand_augment)
@@ -54,7 +60,7 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
         fill=fill,
         workers=_workers(device),
     )
-    val = validation_loader(shards, config.val_shard, _workers(device))
+    val = validation_loader(shards, config.val_shard, _workers(device), _AT_ONCE * processes)
     _check_match(train, val)
     preparation = Preparation(
         rand_augment=augment,
@@ -72,11 +78,13 @@ def inputs_of(config: RunConfig, shards: Path, device: torch.device) -> Inputs:
     return Inputs(train, val, preparation)
 
 
-def validation_loader(shards: Path, name: str = VAL_SHARD, workers: int = 2) -> ShardLoader:
+def validation_loader(
+    shards: Path, name: str = VAL_SHARD, workers: int = 2, batch_size: int = _AT_ONCE
+) -> ShardLoader:
     """Every image of the validation shard `name` once, in order, as it is stored."""
     return ShardLoader(
         shards / name,
-        batch_size=256,
+        batch_size=batch_size,
         seed=0,
         shuffle=False,
         crop=None,
@@ -149,7 +157,11 @@ def _mix(recipe: Recipe) -> MixPolicy:
 
 
 def _workers(device: torch.device) -> int:
-    """Reading threads of one process: each GPU's share of the cores, or two."""
+    """Reading threads of one process: each GPU's share of the cores, or two.
+
+    T2T_CORES says how many cores are for the GPUs that this process sees, where others see more.
+    """
     if device.type != "cuda":
         return 2
-    return max(2, len(os.sched_getaffinity(0)) // torch.cuda.device_count())
+    cores = number_from("T2T_CORES", 1) or len(os.sched_getaffinity(0))
+    return min(_MOST_WORKERS, max(2, cores // torch.cuda.device_count()))

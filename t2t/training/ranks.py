@@ -54,7 +54,7 @@ class Ranks:
     def agree_on_buffers(self, model: nn.Module) -> None:
         """Gives `model` the first process's buffers, in every process.
 
-        Running statistics of batch norms differ on CPUs, where each process has its own images'.
+        Running statistics of batch norms differ: each process has its own images'.
         """
         if self.count > 1:
             for buffer in model.buffers():
@@ -63,12 +63,13 @@ class Ranks:
     def share(self, model: nn.Module, device: torch.device) -> nn.Module:
         """`model` for the forward pass: its gradients are averaged over the processes.
 
-        Batch norms see their own process's images on a CPU, those of all processes on GPUs.
+        Batch norms see their own process's images, as the paper's did. Their running statistics
+        are needed for scores alone, before which `agree_on_buffers` is called.
         """
         if self.count == 1:
             return model
         ids = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids)
+        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
 
 ALONE = Ranks(0, 1, None)

@@ -25,7 +25,7 @@ from t2t.training.launch import run_on
 from t2t.training.loop import Fit
 from t2t.training.objective import Objective, heads_apart
 from t2t.training.optim import freeze, optimizer_of
-from t2t.training.passes import memory_explained, passes_of
+from t2t.training.passes import has_batch_norm, memory_explained, passes_of
 from t2t.training.ranks import Ranks, joined
 from t2t.training.recipe import averaging_decay
 from t2t.training.record import JOURNAL, record_run
@@ -79,7 +79,7 @@ def _train(
     """What each process of a run does; the first one alone writes."""
     torch.set_num_threads(config.cpu_threads)
     device = place.device()
-    inputs = inputs_of(config, shards, device)
+    inputs = inputs_of(config, shards, device, place.processes)
     resolved = _resolved(config, inputs)
     folder = workspace_of(workspaces, resolved["digest"])
     with joined(device) as ranks, sole_owner(folder) if ranks.is_first else nullcontext():
@@ -127,7 +127,9 @@ def _fit(
     take_over(model, config.parent)
     freeze(model, recipe.frozen)
     teacher = teacher_of(config.parent, recipe.teacher, resolved)
-    model = on_device(model, device, ranks)
+    model = on_device(model, device)
+    if teacher is not None:
+        teacher = compiled(on_device(teacher, device), device)
     total_steps = recipe.total_epochs * inputs.train.num_batches
     state = TrainingState(
         model,
@@ -136,7 +138,8 @@ def _fit(
         Precision(device),
     )
     network = ranks.share(compiled(heads_apart(model), device), device)
-    passes = passes_of(ranks, recipe.batch_size, recipe.mix_group)
+    by_groups = has_batch_norm(model)
+    passes = passes_of(ranks, recipe.batch_size, recipe.mix_group, by_groups=by_groups)
     if ranks.count > 1:
         size = resolved["image_size"]
         with memory_explained(config.label, device, len(passes[0])):
@@ -144,7 +147,7 @@ def _fit(
     fit = Fit(
         state=state,
         network=network,
-        objective=Objective(None if teacher is None else teacher.to(device)),
+        objective=Objective(teacher),
         recipe=recipe,
         inputs=inputs,
         passes=passes,

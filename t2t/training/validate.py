@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from t2t.data.augment import normalize
 from t2t.data.loader import ShardLoader
 from t2t.data.progress import Progress
+from t2t.data.transfer import to_device
 from t2t.training.passes import most_at_once
 from t2t.training.ranks import ALONE, Ranks
 
@@ -48,8 +49,8 @@ def validate(
     images = loader.num_samples
     with Progress(label, images) if label else nullcontext() as progress:
         for pixels, labels in _portions(loader, ranks):
-            labels = labels.to(device)
-            logits = model(normalize(pixels.to(device), mean, std)).float()
+            labels = to_device(labels, device)
+            logits = model(normalize(to_device(pixels, device), mean, std)).float()
             loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
             sums += torch.stack([best[:, 0].sum(), best.sum(), loss])

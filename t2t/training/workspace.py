@@ -12,15 +12,16 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
-
-import torch
 
 from t2t.errors import CheckpointError, EnvironmentProblem
 from t2t.files import fsync_path, sha256_file, write_json
 
 RESULT = "result"
+# Another version of one of them may give other weights from the same configuration.
+_LIBRARIES = ("numpy", "pillow", "timm", "torch", "torchvision")
 RUN_FILES = frozenset({"config.json", "ema.safetensors", "raw.safetensors", "metrics.jsonl"})
 # Whoever only looks whether a run is under way holds its lock for a moment.
 LOCK_PATIENCE_S = 1.0
@@ -31,8 +32,10 @@ RUN_SEAL = "seal.json"
 def run_digest(
     config: Mapping[str, Any], shards: Mapping[str, str], code: Mapping[str, str]
 ) -> str:
-    """Digest of a resolved configuration, the shards' and the code files' hashes, and torch."""
-    content = {"config": config, "shards": shards, "code": code, "torch": torch.__version__}
+    """Digest of a resolved configuration, the shards' and the code files' hashes, and the versions
+    of the libraries that make networks and pixels."""
+    versions = {name: version(name) for name in _LIBRARIES}
+    content = {"config": config, "shards": shards, "code": code, "libraries": versions}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

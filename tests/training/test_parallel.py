@@ -181,10 +181,10 @@ def test_a_run_has_no_more_gpus_than_its_batch_can_be_shared_by(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.delenv("T2T_PROCESSES", raising=False)
     given = []
-    for batch_size in (8, 9, 512):
+    for batch_size in (8, 64, 256, 512):
         run_side_by_side([given.append], 8, most_ranks(batch_size))
         parts(batch_size, 64, given[-1].processes)
-    assert [place.processes for place in given] == [4, 4, 8]
+    assert [place.processes for place in given] == [1, 1, 4, 8]
 
 
 def test_side_by_side_equals_one_after_the_other(config, shards, tmp_path):

@@ -229,6 +229,7 @@ def score_one_network(shards):
         fit: Any = SimpleNamespace(
             inputs=SimpleNamespace(val=val, preparation=SimpleNamespace(**statistics)),
             device=device,
+            label="run",
             ranks=ranks,
             state=SimpleNamespace(precision=Precision(device)),
         )

@@ -54,6 +54,7 @@ def test_scores_between_epochs_are_computed_as_the_network_is_trained(shards):
             preparation=SimpleNamespace(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         ),
         device=cpu,
+        label="run",
         ranks=ALONE,
         state=SimpleNamespace(precision=precision),
     )
