@@ -4,6 +4,7 @@ Many minutes, so `make pool-check` alone runs it. A worker is killed in the midd
 Prefect's server is restarted, MLflow's never answers: the result is a serial run's.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,10 @@ from pathlib import Path
 import fsspec
 import psutil
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas import filters
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
 from ruamel.yaml import YAML
 
 from pipelines.flows.services import services
@@ -131,6 +136,48 @@ class Machine:
         return json.loads(found[0].read_text()) if found else None
 
 
+class Page:
+    """What Prefect's server at `api` says of the only run of `reproduce`."""
+
+    def __init__(self, api):
+        self._api = api
+
+    @contextlib.contextmanager
+    def _client(self):
+        with (
+            temporary_settings({PREFECT_API_URL: self._api}),
+            get_client(sync_client=True) as client,
+        ):
+            yield client
+
+    def run(self):
+        named = filters.FlowFilter(name=filters.FlowFilterName(any_=["reproduce"]))
+        with self._client() as client:
+            (run,) = client.read_flow_runs(flow_filter=named)
+        return run
+
+    def final_state(self):
+        return wait_for(lambda: (state := self.run().state).is_final() and state.name)
+
+    def cancel(self):
+        with self._client() as client:
+            client.set_flow_run_state(self.run().id, Cancelling())
+
+    def artifacts(self):
+        """Its own, by key."""
+        own = filters.ArtifactFilterFlowRunId(any_=[self.run().id])
+        with self._client() as client:
+            found = client.read_artifacts(artifact_filter=filters.ArtifactFilter(flow_run_id=own))
+        return {each.key: each.data for each in found if each.key}
+
+    def tasks(self):
+        """States by name."""
+        own = filters.TaskRunFilterFlowRunId(any_=[self.run().id])
+        with self._client() as client:
+            found = client.read_task_runs(task_run_filter=filters.TaskRunFilter(flow_run_id=own))
+        return {each.name: each.state.name for each in found}
+
+
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
     """The same after a plain `dvc repro`."""
@@ -165,7 +212,12 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(
         running.stop("prefect")
         running.start_prefect()
         summary = wait_for(machine.summary)
-        time.sleep(5)
+        page = Page(running.api)
+        assert page.final_state() == "Completed"
+        assert set(page.tasks()) == set(summary["stages"])
+        artifacts = page.artifacts()
+        assert {"plan", "ablation-table", "results"} <= artifacts.keys()
+        assert len(json.loads(artifacts["ablation-table"])) == 6
         assert set(running.dead()) == {killed}
     assert not processes_in(tmp_path), "the services leave nothing behind"
     assert summary["exit_code"] == 0 and not summary["unsettled"]
@@ -207,3 +259,32 @@ def test_a_server_that_is_gone_costs_the_flow_nothing(tmp_path, monkeypatch):
     assert not processes_in(tmp_path), "the services leave nothing behind"
     assert machine.project.stale() == set()
     shutil.rmtree(main)
+
+
+def test_a_flow_that_is_cancelled_on_the_page_stops_its_stages_which_can_go_on(
+    tmp_path, monkeypatch
+):
+    project = Project.created(tmp_path / "main")
+    project.edit("params.yaml", *LONG)
+    checkpoints = str(tmp_path / "checkpoints")
+    machine = Machine(tmp_path, monkeypatch, project, str(tmp_path / "remote"), checkpoints)
+    main = project.folder
+    with services(main, free_port(), free_port()) as running:
+        running.start_prefect()
+        running.deploy()
+        running.start_worker("worker", "workspace", main)
+        subprocess.run(
+            ["prefect", "deployment", "run", "reproduce/local"],
+            env=running.environment(main), cwd=main, check=True, capture_output=True,
+        )  # fmt: skip
+        wait_for(lambda: any(main.glob("data/checkpoints/*/step_*.pt")))
+        page = Page(running.api)
+        page.cancel()
+        assert page.final_state() == "Cancelled"
+        assert wait_for(machine.summary, 60)["stopped"]
+        assert not any("pipelines.run" in " ".join(each.cmdline()) for each in processes_in(main))
+    assert not processes_in(tmp_path), "the services leave nothing behind"
+    assert any(main.glob("data/checkpoints/*/step_*.pt"))
+    project.patience_s = WAIT_S
+    project.repro()
+    assert project.stale() == set()
