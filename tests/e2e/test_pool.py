@@ -24,6 +24,7 @@ from prefect.states import Cancelling
 from ruamel.yaml import YAML
 
 from pipelines.flows.services import services
+from t2t.errors import Preempted
 from tests.e2e.ports import free_port
 from tests.e2e.project import ROOT, Project
 
@@ -281,7 +282,7 @@ def test_a_flow_that_is_cancelled_on_the_page_stops_its_stages_which_can_go_on(
         page = Page(running.api)
         page.cancel()
         assert page.final_state() == "Cancelled"
-        assert wait_for(machine.summary, 60)["stopped"]
+        assert wait_for(machine.summary, 60)["exit_code"] == Preempted.exit_code
         assert not any("pipelines.run" in " ".join(each.cmdline()) for each in processes_in(main))
     assert not processes_in(tmp_path), "the services leave nothing behind"
     assert any(main.glob("data/checkpoints/*/step_*.pt"))
