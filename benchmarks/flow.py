@@ -1,8 +1,9 @@
 """A flow over stages of one second: `python -m benchmarks.flow [--stages 100] [--slots 8]`.
 
 Compares the flow's wall time with the ideal (a second for each stage, shared out), with a flow that
-finds nothing to do, and DVC's share of a stage with that of `dvc repro --single-item`; then stages
-that keep a core busy, on one slot and on two.
+finds nothing to do, and DVC's share of a stage with that of `dvc repro --single-item`. Says how
+long DVC takes to import, and how long stages wait for their turn with it. Then stages that keep a
+core busy, on one slot and on two.
 """
 
 import argparse
@@ -12,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 from pipelines.flows.flow import Wish, run_flow
+from pipelines.keeper import Keeper
 from tests.flows.stubs import Stub, stub_stages
 
 BUSY_S = 3
@@ -43,9 +46,12 @@ def measure(folder: Path, stages: int, slots: int, by_command: int) -> None:
     os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site_cache")
     with contextlib.chdir(stub.folder):
         ideal_s = middle / slots
-        wall_s, cpu_s = timed(lambda: flow(stub.folder, slots))
+        with waits_for_dvc() as waited:
+            wall_s, cpu_s = timed(lambda: flow(stub.folder, slots))
         print(f"{stages} stages of 1 s on {slots} slots: {wall_s:.1f} s, ideal {ideal_s:.1f} s")
         print(f"  {wall_s / ideal_s:.2f} x ideal; processor {1000 * cpu_s / stages:.0f} ms a stage")
+        print(f"  waits for DVC's turn: {1000 * sum(waited) / stages:.0f} ms a stage, in all slots")
+        print(f"  import of DVC, once: {import_s():.2f} s")
         wall_s, cpu_s = timed(lambda: flow(stub.folder, slots))
         print(f"nothing to do: {wall_s:.1f} s ({cpu_s:.1f} s of a processor)")
         wall_s, cpu_s = timed(lambda: by_dvc(by_command))
@@ -68,6 +74,33 @@ def flow(folder: Path, slots: int) -> None:
     wish = Wish("stub", places=slots)
     summary = run_flow(folder, wish, planned=lambda plan: lambda event: None)
     assert summary.exit_code == 0, summary.as_text()
+
+
+@contextlib.contextmanager
+def waits_for_dvc() -> Iterator[list[float]]:
+    """Seconds that each call waited for its turn with DVC, of flows in the block."""
+    waited: list[float] = []
+    plain = Keeper.held
+
+    @contextlib.contextmanager
+    def held(keeper: Keeper) -> Iterator[None]:
+        asked = time.monotonic()
+        with keeper._mutex:  # again its own below, for which nobody waits
+            waited.append(time.monotonic() - asked)
+            with plain(keeper):
+                yield
+
+    with mock.patch.object(Keeper, "held", held):
+        yield waited
+
+
+def import_s() -> float:
+    """What a new process spends on the import of DVC."""
+    return _python_s("import dvc.repo") - _python_s("")
+
+
+def _python_s(program: str) -> float:
+    return timed(lambda: subprocess.run([sys.executable, "-c", program], check=True))[0]
 
 
 def by_dvc(stages: int) -> None:
