@@ -11,7 +11,7 @@ from t2t.data.sources import Roots, open_prepared, prepare
 from t2t.data.sources.class_folders import hashed
 from t2t.data.sources.source import leaked_images
 from t2t.errors import DataError
-from t2t.files import json_text, sha256_file
+from t2t.files import SEAL, json_text, sealed, sha256_file
 from tests.data.pets import first, lay_pets, pets, pixels
 
 
@@ -93,7 +93,8 @@ def test_open_prepared_names_what_is_not_as_it_was(small, tmp_path, fault):
     if fault == "other columns":
         manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
         manifest["files"]["val.tsv"] = sha256_file(index)
-        (tmp_path / "out" / "manifest.json").write_text(json_text(manifest))
+        del manifest[SEAL]
+        (tmp_path / "out" / "manifest.json").write_text(json_text(sealed(manifest)))
     message = {
         "gone": f"{file}: No such file.*bring it back, or prepare the data again by force",
         "shorter": f"{file}: .* bytes, .* when it was prepared",
@@ -102,6 +103,29 @@ def test_open_prepared_names_what_is_not_as_it_was(small, tmp_path, fault):
         "other columns": f"{index}: no index of images .*'name'",
     }[fault]
     with pytest.raises(DataError, match=message):
+        open_prepared(tmp_path / "out", Roots(small))
+
+
+CHANGES = {
+    "count": lambda m: m["counts"]["train"].update(Bengal=6),
+    "counts": lambda m: m.update(counts=None),
+    "leaked": lambda m: m.update(leaked_val_images=1),
+    "place's key": lambda m: m["places"]["val"].update(size=1),
+    "place": lambda m: m["places"].pop("val"),
+    "files": lambda m: m.update(files=[]),
+    "classes": lambda m: m.pop("classes"),
+    "seal": lambda m: m.pop(SEAL),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_manifest_that_was_changed_is_not_believed(small, tmp_path, change):
+    prepare("imagefolder", tmp_path / "out", roots=Roots(small), path="pets")
+    path = tmp_path / "out" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    CHANGES[change](manifest)
+    path.write_text(json_text(manifest))
+    with pytest.raises(DataError, match=f"{path}: damaged, {SEAL} is not its content's"):
         open_prepared(tmp_path / "out", Roots(small))
 
 
