@@ -1,4 +1,7 @@
-"""Looks at the whole of params.yaml before anything runs: `python -m pipelines.check`."""
+"""Looks at the whole of params.yaml before anything runs: `python -m pipelines.check`.
+
+And whether the raw images of one's own that the scale's sets were prepared from have changed.
+"""
 
 import re
 import sys
@@ -220,9 +223,13 @@ def _backbones() -> list[str]:
 
 
 def main() -> int:
-    """Checks ./params.yaml; prints one line and returns an exit code."""
+    """Checks ./params.yaml and raw images; prints one line and returns an exit code."""
+    # Reads images' lengths with numpy, which those who import check_params need not wait for.
+    from pipelines.raw_changes import check_raw
+
     try:
         params = check_params(Path("params.yaml"))
+        check_raw(params, params.part("scale", str), Path())
     except T2TError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -74,10 +74,12 @@ def _wish(args: argparse.Namespace) -> "Wish":
     from pipelines.flows.flow import Wish
     from pipelines.flows.gpus import visible_gpus
     from pipelines.flows.tree import set_scale
+    from pipelines.raw_changes import check_raw
 
     params = check_params(ROOT / "params.yaml")
     scale = args.scale or params.part("scale", str)
     set_scale(ROOT, scale)
+    check_raw(params, scale, ROOT)
     gpus = visible_gpus(os.environ)
     threads = params.part(f"scales.{scale}.cpu_threads", CpuThreads)
     places = args.slots or max(1, len(os.sched_getaffinity(0)) // threads)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from t2t.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalize
 from t2t.data.images import stored_pixels
+from t2t.data.sources.indexed import IMAGE_FORMATS
 from t2t.data.types import Pixels
 from t2t.errors import DataError
 
@@ -31,10 +32,11 @@ def photographs(paths: Sequence[str | Path], image_size: int) -> Pixels:
     views = []
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=IMAGE_FORMATS) as image:
                 views.append(stored_pixels(image, image_size, _CROP_PCT))
         except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{path}: no readable image ({error})") from None
+            known = ", ".join(IMAGE_FORMATS)
+            raise DataError(f"{path}: no readable image in one of {known} ({error})") from None
     return np.stack(views)
 
 

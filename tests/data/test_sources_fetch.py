@@ -12,6 +12,7 @@ import pytest
 from t2t.data.sources import unpack as unpack_module
 from t2t.data.sources.fetch import Remote, obtain_file, obtain_folder
 from t2t.data.sources.roots import Roots
+from t2t.data.sources.tar_members import read_tar
 from t2t.data.sources.unpack import unpack
 from t2t.errors import ConfigError, DataError, EnvironmentProblem
 from tests.data.serving import serving
@@ -178,6 +179,45 @@ def test_a_flipped_bit_is_found(tmp_path, suffix):
     assert names(tmp_path) == [archive.name]
 
 
+PAX = {
+    "a time that is none": {"mtime": "nan"},
+    "a time without end": {"mtime": "inf"},
+    "a NUL in a name": {"path": "a\0b"},
+    "a size that is none": {"GNU.sparse.realsize": "x"},
+}
+
+
+@pytest.mark.faults("damaged archive")
+@pytest.mark.parametrize("fault", PAX)
+def test_a_pax_header_that_makes_no_sense_is_damage(tmp_path, fault):
+    info = tarfile.TarInfo("a/1.txt")
+    info.pax_headers = PAX[fault]
+    (tmp_path / "pack.tar").write_bytes(tar_bytes([info, ("b/1.txt", b"1")]))
+    with pytest.raises(DataError, match=r"pack\.tar: cut, damaged"):
+        unpack(tmp_path / "pack.tar", tmp_path / "set")
+    assert names(tmp_path) == ["pack.tar"]
+    with pytest.raises(DataError, match=r"pack\.tar: MD5 .* is cut or damaged"):
+        read_tar(tmp_path / "pack.tar", md5="0" * 32)
+
+
+@pytest.mark.faults("damaged archive")
+@pytest.mark.parametrize("part", ["data", "name"])
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_is_damaged_however_it_is_packed(tmp_path, method, part):
+    archive = tmp_path / "pack.zip"
+    with zipfile.ZipFile(archive, "w", method) as file:
+        for name, content in TREE:
+            file.writestr(name.replace("top", "t\xf6p"), content)
+    whole = bytearray(archive.read_bytes())
+    # The data of the first file follow its header of 30 bytes, and its name twice is in UTF-8.
+    at = 30 + len("t\xf6p/train/a/1.txt".encode()) if part == "data" else whole.rindex(b"\xc3")
+    whole[at : at + 16] = b"\xff" * 16
+    archive.write_bytes(whole)
+    with pytest.raises(DataError, match=r"pack\.zip: cut, damaged") as caught:
+        unpack(archive, tmp_path / "set")
+    assert len(str(caught.value)) < 1000 and names(tmp_path) == ["pack.zip"]
+
+
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
@@ -254,6 +294,35 @@ def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path, suffix, monkeypatc
     assert names(tmp_path) == [archive.name]
 
 
+def many(tmp_path, suffix: str, count: int):
+    archive = tmp_path / f"many{suffix}"
+    archive.write_bytes(FORMS[suffix]([(f"{number}.png", b"") for number in range(count)]))
+    return archive
+
+
+@pytest.mark.faults("hostile archive")
+@pytest.mark.parametrize("suffix", [".tgz", ".zip"])
+def test_empty_files_are_not_free(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(unpack_module, "ALWAYS_ALLOWED_MEMBERS", 50)
+    monkeypatch.setattr(unpack_module, "MOST_GROWTH", 10)
+    with pytest.raises(DataError, match=f"many{suffix}: refused: it holds more than .* files"):
+        unpack(many(tmp_path, suffix, 2000), tmp_path / "set")
+    assert names(tmp_path) == [f"many{suffix}"]
+    unpack(many(tmp_path, suffix, 50), tmp_path / "set")
+    assert len(names(tmp_path / "set")) == 50
+
+
+def test_the_budget_is_above_any_set_of_images(tmp_path):
+    """1,281,167 of 100 kB as in ImageNet, and 70,000 of 300 bytes as in MNIST."""
+    for count, size in ((1_281_167, 100_000), (70_000, 300)):
+        archive = tmp_path / "pack.tar"
+        with archive.open("wb") as file:
+            file.truncate(count * size)
+        budget = unpack_module._Budget(archive)
+        for _ in range(count):
+            budget.take(size)
+
+
 @pytest.mark.faults("hostile archive")
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
 def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, kind):
@@ -273,15 +342,23 @@ def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, kind):
     assert names(tmp_path) == [archive.name]
 
 
+HOLES = {
+    "gnu": {},
+    "pax 0.0": {"GNU.sparse.size": "9", "GNU.sparse.numblocks": "1"},
+    "pax 0.1": {"GNU.sparse.map": "0,9", "GNU.sparse.size": "9"},
+    "pax 0.1, no map": {"GNU.sparse.map": "nothing"},
+    "pax 1.0": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+}
+
+
 @pytest.mark.faults("hostile archive")
-@pytest.mark.parametrize("form", ["pax 1.0", "gnu"])
+@pytest.mark.parametrize("form", HOLES)
 def test_the_map_of_a_file_with_holes_is_not_read(tmp_path, form):
     """A map of millions of holes packs well, and tarfile would hold each of them."""
     header = tarfile.TarInfo("a")
     if form == "gnu":
         header.type = tarfile.GNUTYPE_SPARSE
-    else:
-        header.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    header.pax_headers = HOLES[form]
     content = b"8000000\n" + b"0\n" * 16_000_000
     header.size = len(content)
     archive = tmp_path / "pack.tgz"

@@ -1,5 +1,6 @@
 """Data that is damaged: shards, prepared sets, images, archives."""
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -134,17 +135,35 @@ def _hash(pixels: np.ndarray) -> str:
 MEMBERS = [(f"{name}/{n}.png", bytes(range(256)) * (n + 1)) for name in "ab" for n in range(3)]
 
 
+ZIPS = {
+    "set.zip": zipfile.ZIP_DEFLATED,
+    "lzma.zip": zipfile.ZIP_LZMA,
+    "bz2.zip": zipfile.ZIP_BZIP2,
+}
+# Nothing is packed in the one with pax headers, so that damage comes as far as these.
+TARS = {"set.tgz": 9, "pax.tgz": 0}
+
+
 def make_archives(folder: Path) -> None:
-    with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        for name, content in MEMBERS:
-            file.writestr(name, content)
-    for name, mode in (("set.tgz", "w:gz"), ("published.tar", "w")):
-        with tarfile.open(folder / name, mode) as file:
+    for name, method in ZIPS.items():
+        with zipfile.ZipFile(folder / name, "w", method) as file:
             for member, content in MEMBERS:
-                info = tarfile.TarInfo(member)
-                info.size = len(content)
-                file.addfile(info, io.BytesIO(content))
+                file.writestr(member, content)
+    for name, level in TARS.items():
+        with gzip.GzipFile(folder / name, "wb", level, mtime=0) as stream:
+            stream.write(_tar(pax_headers={"mtime": "1.5"} if name == "pax.tgz" else {}))
+    (folder / "published.tar").write_bytes(_tar({}))
     (folder.parent / "md5").write_text(md5_file(folder / "published.tar"))
+
+
+def _tar(pax_headers: dict[str, str]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as file:
+        for member, content in MEMBERS:
+            info = tarfile.TarInfo(member)
+            info.size, info.pax_headers = len(content), pax_headers
+            file.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
 
 
 def read_archives(folder: Path) -> Any:
@@ -152,7 +171,7 @@ def read_archives(folder: Path) -> Any:
     out = folder.parent / "unpacked"
     remote = Remote("https://nowhere.invalid/published.tar", (folder.parent / "md5").read_text())
     found = []
-    for number, name in enumerate(("set.zip", "set.tgz")):
+    for number, name in enumerate((*ZIPS, *TARS)):
         target = out / f"{folder.name}{number}"
         _removed(target)
         unpack(folder / name, target)

@@ -22,6 +22,9 @@ from t2t.data.sources.roots import Roots
 from t2t.data.sources.source import REMEDY
 from t2t.errors import DataError
 
+# Pillow goes by a file's content, and would hand an EPS called .png to Ghostscript. The .jpg of
+# several pictures that some cameras write (MPO) is opened as JPEG.
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 LISTED_FILES = 5
 COLUMNS: dict[Hashable, Any] = {
     **{"label": "int64", "bytes": "int64", "offset": "int64"},
@@ -68,9 +71,10 @@ class FileSplit:
         if self.sha256 is not None and hashlib.sha256(data).hexdigest() != self.sha256[index]:
             raise DataError(f"{self.path_of(index)}: changed since it was prepared; {FORCED}")
         try:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
         except UnidentifiedImageError:
-            raise DataError(f"{self.path_of(index)}: no image in a format Pillow knows") from None
+            known = ", ".join(IMAGE_FORMATS)
+            raise DataError(f"{self.path_of(index)}: no image in one of {known}") from None
         image.filename = self.path_of(index)
         return image, int(self.labels[index])
 

@@ -13,9 +13,17 @@ from t2t.data.sources.indexed import Place, load_index
 from t2t.data.sources.roots import Roots
 from t2t.data.sources.source import REMEDY, Source, class_counts, leaked_images
 from t2t.errors import ConfigError, DataError
-from t2t.files import fsync_path, json_text, partial_path, sha256_file
+from t2t.files import (
+    SEAL,
+    fsync_path,
+    is_sealed,
+    json_text,
+    partial_path,
+    sealed,
+    sha256_file,
+)
 
-PREPARED_VERSION = 1
+PREPARED_VERSION = 2
 MANIFEST = "manifest.json"
 NO_ROOTS = Roots()
 
@@ -75,6 +83,7 @@ def _write(source: Source, folder: Path) -> dict[str, Any]:
         **source.facts,
         **stored,
     }
+    manifest = sealed(manifest)
     (folder / MANIFEST).write_text(json_text(manifest))
     for file in folder.iterdir():
         fsync_path(file)
@@ -122,13 +131,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
         version = manifest["format_version"]
-        complete = {"name", "classes", "counts", "files", "fingerprint"} <= manifest.keys()
     except FileNotFoundError:
         raise DataError(f"{path}: missing; prepare the data first") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{path}: unreadable ({type(error).__name__}: {error}); {REMEDY}") from None
-    if version != PREPARED_VERSION or not complete:
-        raise DataError(
-            f"{path}: format {version}, expected {PREPARED_VERSION} with all its keys; {REMEDY}"
-        )
+    if version != PREPARED_VERSION:
+        raise DataError(f"{path}: format {version!r}, expected {PREPARED_VERSION}; {REMEDY}")
+    if not is_sealed(manifest):
+        raise DataError(f"{path}: damaged, {SEAL} is not its content's; {REMEDY}")
     return manifest

@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from t2t.data.sources.unpack import DAMAGE
 from t2t.errors import DataError
 from t2t.files import CHUNK_BYTES
 
@@ -58,7 +59,7 @@ def read_tar(path: Path, *, md5: str, tars_inside: bool = False) -> TarContents:
                         members += _inside(tar, member)
                     elif member.isfile():
                         members.append(Member(member.name, member.offset_data, member.size))
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, *DAMAGE) as error:
             damage = f", and reading it gave {error}"
         while stream.read(CHUNK_BYTES):
             pass

@@ -1,6 +1,8 @@
 """Unpacking an archive of images: inside its folder only, and whole or not at all."""
 
+import errno
 import gzip
+import lzma
 import os
 import shutil
 import stat
@@ -20,6 +22,10 @@ TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 # Photographs hardly shrink, and plain bitmaps to a tenth. Deflate itself can reach a thousandth.
 MOST_GROWTH = 100
 ALWAYS_ALLOWED_BYTES = 1 << 30
+# What a file takes on a disk however little is in it: empty ones would be free, without end.
+LEAST_BYTES = 1 << 12
+# 1 GB at LEAST_BYTES each would be a quarter of a million files, out of an archive of some kB.
+ALWAYS_ALLOWED_MEMBERS = 10_000
 # What tarfile reads into memory before it shows a member: long names, and pax headers.
 IN_MEMORY = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 IN_MEMORY += (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -27,9 +33,14 @@ MOST_IN_MEMORY_BYTES = 1 << 20
 _SPARSE = "a file with holes, as no image has"
 DAMAGE = (
     *(tarfile.ReadError, tarfile.HeaderError, tarfile.StreamError),
-    *(gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError),
+    *(gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
     RuntimeError,  # an encrypted zip
+    *(ValueError, OverflowError),  # names, numbers and times that are none
+    MemoryError,  # LZMA is told how much it wants
 )
+# bz2 and gzip raise an OSError of their own, without a number; EINVAL is a place before the file.
+DAMAGE_ERRNO = (None, errno.EINVAL)
+LONGEST_REASON = 300
 
 
 class _Refused(tarfile.FilterError):
@@ -48,10 +59,13 @@ class _Member(tarfile.TarInfo):
             raise _Refused(_SPARSE)
         return member
 
-    def _proc_gnusparse_10(self, *_: object) -> None:
-        """Where tarfile would read a map of any length into memory: GNU's third way to say it; that
-        of the first two is in a header, whose size is known."""
+    def _proc_gnusparse_00(self, *_: object) -> None:
+        """Where tarfile would read a map of holes: here for GNU's first way to say it."""
         raise _Refused(_SPARSE)
+
+    _proc_gnusparse_01 = _proc_gnusparse_00
+    # The map of this one would be of any length; that of the others is in a header.
+    _proc_gnusparse_10 = _proc_gnusparse_00
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -59,7 +73,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
     Where the archive holds a single folder, that one becomes `folder`. Only plain files and
     folders are taken, none that would land outside, and not more than MOST_GROWTH times what the
-    archive has (or 1 GB).
+    archive has (or 1 GB, and 10,000 of them), each counted as LEAST_BYTES at least.
 
     Raises DataError for an archive that is cut, damaged or of another kind, and for a member that
     is refused, EnvironmentProblem where it cannot be written; nothing is left then.
@@ -73,13 +87,21 @@ def unpack(archive: Path, folder: Path) -> None:
         os.sync()
         _only_folder(partial).rename(folder)
     except tarfile.FilterError as error:
-        raise DataError(f"{archive}: refused: {error}") from None
-    except DAMAGE as error:
-        raise DataError(f"{archive}: cut, damaged or encrypted ({error}); get it again") from None
-    except OSError as error:
-        raise EnvironmentProblem(f"{archive}: cannot be unpacked as {folder}: {error}") from None
+        raise DataError(f"{archive}: refused: {_short(error)}") from None
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in DAMAGE_ERRNO:
+            told = f"{archive}: cannot be unpacked as {folder}: {_short(error)}"
+            raise EnvironmentProblem(told) from None
+        told = f"{archive}: cut, damaged or encrypted ({_short(error)}); get it again"
+        raise DataError(told) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _short(error: Exception) -> str:
+    """What it says, without the end of the names in it, which damage can make of any length."""
+    said = str(error)
+    return said if len(said) <= LONGEST_REASON else f"{said[:LONGEST_REASON]} ..."
 
 
 def _extract(archive: Path, folder: Path) -> None:
@@ -107,15 +129,24 @@ def _extract(archive: Path, folder: Path) -> None:
 
 
 class _Budget:
-    """The bytes that an archive's members may still have. Raises where they are too many."""
+    """What an archive's members may still have, and how many may come. Raises where it is passed.
+
+    MOST_GROWTH and LEAST_BYTES together allow a member for every 41 bytes of the archive, and an
+    image takes more than these for its name alone.
+    """
 
     def __init__(self, archive: Path) -> None:
-        self.left = self.all = max(ALWAYS_ALLOWED_BYTES, MOST_GROWTH * archive.stat().st_size)
+        grown = MOST_GROWTH * archive.stat().st_size
+        self.left = self.all = max(ALWAYS_ALLOWED_BYTES, grown)
+        self.members_left = self.members = max(ALWAYS_ALLOWED_MEMBERS, grown // LEAST_BYTES)
 
     def take(self, size: int) -> None:
-        self.left -= size
+        self.left -= max(size, LEAST_BYTES)
+        self.members_left -= 1
         if self.left < 0:
             raise _Refused(f"it unpacks to more than {self.all:,} bytes, as no set of images does")
+        if self.members_left < 0:
+            raise _Refused(f"it holds more than {self.members:,} files, as no set of its size does")
 
 
 def _stream(archive: Path) -> BinaryIO:

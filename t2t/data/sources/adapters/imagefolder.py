@@ -36,18 +36,29 @@ def load(
     """
     root, folder = _found(roots, path)
     name = _without_suffix(PurePosixPath(path).name)
-    if all((root / folder / split).is_dir() for split in SPLITS):
+    facts = {"path": path} | _archive_facts(roots, path)
+    below = parts(root / folder, path)
+    if below == SPLITS:
         if val_fraction is not None:
             raise ConfigError(f"{root / folder} has a val/ of its own; leave out val_fraction")
-        return _as_it_is(name, root, folder, {"path": path})
-    below = _pool(root / folder, path)
+        return _as_it_is(name, root, folder, facts)
     if val_fraction is None:
         raise ConfigError(
             f"{root / folder} has no val/; add one, or give val_fraction (and split_seed) to set "
             "images of each class aside"
         )
-    facts = {"path": path, "val_fraction": val_fraction, "split_seed": split_seed}
-    return _set_aside(name, list_class_folders(root, folder, below), facts)
+    facts |= {"val_fraction": val_fraction, "split_seed": split_seed}
+    return _set_aside(name, list_class_folders(root, folder, *below), facts)
+
+
+def parts(place: Path, path: str) -> tuple[str, ...]:
+    """Where in `place` the class folders lie: train and val, or what is to be split, "" for itself.
+
+    Raises DataError for a folder that is no such set; `path` is what the user calls it.
+    """
+    if all((place / split).is_dir() for split in SPLITS):
+        return SPLITS
+    return (_pool(place, path),)
 
 
 def _as_it_is(name: str, root: Path, folder: str, facts: dict[str, Any]) -> Source:
@@ -86,6 +97,14 @@ def _found(roots: Roots, path: str) -> tuple[Path, str]:
         unpacked = roots.writable()
         unpack(root / path, unpacked / folder)
     return unpacked, folder
+
+
+def _archive_facts(roots: Roots, path: str) -> dict[str, Any]:
+    """An archive's length, by which another one in its place may be told without reading it."""
+    root = roots.find(path)
+    if root is None or not (root / path).is_file():
+        return {}
+    return {"archive_bytes": (root / path).stat().st_size}
 
 
 def _without_suffix(name: str) -> str:
