@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.lock_file import LOCK_FILE, entries_of
 from pipelines.params.reader import Params, suggest
-from t2t.errors import ConfigError
+from t2t.errors import ConfigError, DataError
 from t2t.files import commit, partial_path
 
 PARAMS_FILE = "params.yaml"
@@ -75,12 +75,12 @@ def set_scale(root: Path, scale: str) -> None:
 
 @contextlib.contextmanager
 def scale_kept_by_refusal(root: Path) -> Iterator[None]:
-    """Has params.yaml ask for the scale of before where the block ends in ConfigError: a flow that
-    is refused changes nothing."""
+    """Has params.yaml ask for the scale of before where the block ends in ConfigError or DataError:
+    a flow that is refused changes nothing."""
     before = (root / PARAMS_FILE).read_text(encoding="utf-8")
     try:
         yield
-    except ConfigError:
+    except (ConfigError, DataError):
         _write_params(root, before)
         raise
 
