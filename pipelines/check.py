@@ -1,10 +1,12 @@
-"""Looks at the whole of params.yaml before anything runs: `python -m pipelines.check`."""
+"""Looks at the whole of params.yaml, and whether DVC can read dvc.lock, before anything runs:
+`python -m pipelines.check`."""
 
 import re
 import sys
 from pathlib import Path
 from typing import get_args
 
+from pipelines.lock_file import check_lock
 from pipelines.params.analysis import Analysis
 from pipelines.params.paper import check_claims, check_tables
 from pipelines.params.reader import NAME_PATTERN, Params, suggest
@@ -220,9 +222,11 @@ def _backbones() -> list[str]:
 
 
 def main() -> int:
-    """Checks ./params.yaml; prints one line and returns an exit code."""
+    """Checks ./params.yaml and ./dvc.lock; prints one line and returns an exit code."""
     try:
         params = check_params(Path("params.yaml"))
+        if mended := check_lock(Path.cwd()):
+            print(mended, file=sys.stderr)
     except T2TError as error:
         print(error, file=sys.stderr)
         return error.exit_code
