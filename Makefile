@@ -14,6 +14,7 @@ setup:  ## system packages, .venv from requirements.lock
 repro: setup  ## rebuild what is stale of the graph, print the table
 	$(in) python -m pipelines.check
 	$(in) dvc repro
+	@$(in) python -m pipelines.settled
 	@$(in) python -m pipelines.show
 
 repro-parallel: setup  ## the same, stages side by side, without any server

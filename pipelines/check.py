@@ -1,6 +1,7 @@
 """Looks at the whole of params.yaml before anything runs: `python -m pipelines.check`.
 
-And whether the raw images of one's own that the scale's sets were prepared from have changed.
+And whether DVC can read dvc.lock, and whether the raw images of one's own that the scale's sets were
+prepared from have changed.
 """
 
 import re
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from pipelines.lock_file import check_lock
 from pipelines.params.analysis import Analysis
 from pipelines.params.paper import check_claims, check_tables
 from pipelines.params.reader import NAME_PATTERN, Params, suggest
@@ -223,12 +225,14 @@ def _backbones() -> list[str]:
 
 
 def main() -> int:
-    """Checks ./params.yaml and raw images; prints one line and returns an exit code."""
+    """Checks ./params.yaml, ./dvc.lock and raw images; prints one line and returns an exit code."""
     # Reads images' lengths with numpy, which those who import check_params need not wait for.
     from pipelines.raw_changes import check_raw
 
     try:
         params = check_params(Path("params.yaml"))
+        if mended := check_lock(Path.cwd()):
+            print(mended, file=sys.stderr)
         check_raw(params, params.part("scale", str), Path())
     except T2TError as error:
         print(error, file=sys.stderr)

@@ -160,13 +160,16 @@ class Keeper:
                 stage = self.stage(name)
                 if not any(out.hash_info for out in stage.outs):
                     found[name] = "it is not in dvc.lock"
-                elif stage.changed():
-                    found[name] = "it is not as dvc.lock has it"
-                else:
-                    missing = [str(out) for out in stage.outs if _is_lost(out)]
-                    if missing:
-                        found[name] = f"the cache lacks parts of {', '.join(missing)}"
+                elif stage.changed():  # by its cache, too
+                    missing = ", ".join(str(out) for out in stage.outs if _is_lost(out))
+                    lacks = f"the cache lacks parts of {missing}"
+                    found[name] = lacks if missing else "it is not as dvc.lock has it"
         return found
+
+    def recorded(self) -> list[str]:
+        """The stages of the graph that dvc.lock has, in the order of the graph."""
+        entries = self.lock_file.entries()
+        return [name for name in self._stages if name in entries]
 
     def settle(self, first: Sequence[str]) -> None:
         """Gives dvc.lock the order and the bytes that a serial `dvc repro` would have given it.

@@ -6,8 +6,11 @@ replaced alone; `pipelines.keeper` has DVC's own serializer confirm the result a
 """
 
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from ruamel.yaml import YAML, YAMLError
 
 from t2t.errors import ConfigError
 from t2t.files import commit, partial_path
@@ -79,3 +82,51 @@ class LockFile:
         partial = partial_path(self._path)
         partial.write_text(text, encoding="utf-8")
         commit(partial, self._path)
+
+
+def check_lock(root: Path) -> str:
+    """Whether DVC can read dvc.lock in `root`: nothing where it can or there is none, else what has
+    been done about it.
+
+    DVC writes it in place: a full disk or a power cut may leave it empty or cut off. Deletes an
+    empty one of which git has no better copy, for it holds nothing; raises ConfigError, with the
+    remedy, for every other one that DVC would stumble over.
+    """
+    path = root / LOCK_FILE
+    if not path.exists():
+        return ""
+    found = path.read_bytes()
+    is_empty = not found.strip(b"\0 \t\r\n")
+    if not is_empty and _is_readable(found):
+        return ""
+    what = "empty" if is_empty else "damaged: no file of stages as DVC writes it"
+    if _size_in_git(root) > 0:
+        raise ConfigError(
+            f"{LOCK_FILE} is {what} (was the disk full?); `git checkout {LOCK_FILE}` brings back "
+            "the last one that git has"
+        )
+    if not is_empty:
+        raise ConfigError(
+            f"{LOCK_FILE} is {what} (was the disk full?), and git has none; delete it: `dvc repro` "
+            "writes it anew, from what the cache has"
+        )
+    path.unlink()
+    return f"{LOCK_FILE} was empty (was the disk full?) and is deleted: `dvc repro` writes it anew"
+
+
+def _is_readable(found: bytes) -> bool:
+    try:
+        tree = YAML(typ="safe").load(found.decode())
+    except (UnicodeDecodeError, YAMLError):
+        return False
+    stages = tree.get("stages", {}) if isinstance(tree, dict) and "schema" in tree else None
+    return isinstance(stages, dict) and all(
+        isinstance(entry, dict) and "cmd" in entry for entry in stages.values()
+    )
+
+
+def _size_in_git(root: Path) -> int:
+    """Of what `git checkout` would bring back; 0 where git has nothing."""
+    asked = ["git", "cat-file", "-s", f":./{LOCK_FILE}"]
+    done = subprocess.run(asked, cwd=root, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else 0

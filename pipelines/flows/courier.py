@@ -10,7 +10,6 @@ import math
 import posixpath
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -34,7 +33,8 @@ class Courier:
         self._fs, place = fsspec.core.url_to_fs(url)
         self._place = posixpath.join(place, digest)
         self._folder = folder
-        self._began_s = time.time()
+        # Not the time: the clock may be set back, and a shared disk has one of its own.
+        self._at_start = {workspace: _versions(workspace) for workspace in self._workspaces()}
         self._sent: dict[Path, tuple[int, int]] = {}
 
     def fetch(self) -> int:
@@ -74,7 +74,8 @@ class Courier:
         epochs, for whoever comes next, at any moment at which this worker may die.
         """
         for workspace in self._in_use():
-            files = {path: _version(path) for path in workspace.rglob("*") if _travels(path)}
+            found = _versions(workspace)
+            files = {path: version for path, version in found.items() if _travels(path)}
             new = [path for path, version in files.items() if self._sent.get(path) != version]
             for path in sorted(new, key=_rank):
                 with contextlib.suppress(FileNotFoundError):  # an old checkpoint, deleted since
@@ -103,11 +104,15 @@ class Courier:
     def _workspace(self, path: Path) -> Path:
         return self._folder / path.relative_to(self._folder).parts[0]
 
+    def _workspaces(self) -> list[Path]:
+        return [folder for folder in self._folder.glob("*") if folder.is_dir()]
+
     def _in_use(self) -> list[Path]:
+        """Those in which something was written, brought or deleted since the start."""
         return [
             folder
-            for folder in self._folder.glob("*")
-            if folder.is_dir() and _newest_s(folder) >= self._began_s
+            for folder in self._workspaces()
+            if _versions(folder) != self._at_start.get(folder, {})
         ]
 
     def _send(self, path: Path) -> None:
@@ -180,13 +185,19 @@ def _reached(files: Iterable[Path]) -> float:
 
 
 def _travels(path: Path) -> bool:
-    return path.is_file() and path.name != _LOCK and not path.name.startswith(".")
+    return path.name != _LOCK and not path.name.startswith(".")
+
+
+def _versions(folder: Path) -> dict[Path, tuple[int, int]]:
+    """What tells each of the files below from an older or newer one of its name."""
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+            if path.is_file():
+                found[path] = _version(path)
+    return found
 
 
 def _version(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def _newest_s(folder: Path) -> float:
-    return max((path.stat().st_mtime for path in folder.rglob("*") if path.is_file()), default=0.0)

@@ -64,8 +64,9 @@ def new_folder(root: Path) -> Path:
     # To the microsecond: one process may start two in a second.
     name = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}-{os.getpid()}"
     (flows / name).mkdir(parents=True)
-    earlier = sorted(path for path in flows.iterdir() if path.is_dir())
-    for path in earlier[:-_KEPT_FLOWS]:
+    # Never this one, whose name is not the last where the clock was set back.
+    others = sorted(path for path in flows.iterdir() if path.is_dir() and path.name != name)
+    for path in others[: 1 - _KEPT_FLOWS]:
         shutil.rmtree(path, ignore_errors=True)
     return flows / name
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.check import check_params
 from pipelines.environment import ROOT, project_environment
+from pipelines.lock_file import check_lock
 from pipelines.params.training import CpuThreads
 from pipelines.room import full_disk_told
 from t2t.errors import ConfigError, T2TError
@@ -77,6 +78,8 @@ def _wish(args: argparse.Namespace) -> "Wish":
     from pipelines.raw_changes import check_raw
 
     params = check_params(ROOT / "params.yaml")
+    if mended := check_lock(ROOT):
+        print(f"flow: {mended}", file=sys.stderr)
     scale = args.scale or params.part("scale", str)
     set_scale(ROOT, scale)
     check_raw(params, scale, ROOT)

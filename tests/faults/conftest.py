@@ -31,6 +31,7 @@ def inject(server, tally, tmp_path) -> Inject:
     """Has `count` faults of a name injected, counts them, and fails where one did not hold."""
 
     def injected(what: str, name: str, count: int) -> list[dict]:
+        tally.plan(count)
         server.stdin.write(f"{what}\t{name}\t{tmp_path}\t{count}\n")
         server.stdin.flush()
         status = server.stdout.readline()

@@ -57,14 +57,26 @@ MUTATIONS = (
     *(flip_bits, flip_bits, cut, zero_a_block, swap_blocks),
     *(double_a_block, append, replace_all, change_a_digit, change_a_digit),
 )
+MOST_DRAWS = 100
 
 
 def mutate(path: Path, others: list[Path], draws: random.Random) -> str:
-    """Damages the file `path`, or puts another of `others` in its place; says how."""
+    """Damages the file `path`, or puts another of `others` in its place; says how.
+
+    Draws again where no byte would change. Raises RuntimeError where none ever does.
+    """
+    data = path.read_bytes()
+    for _ in range(MOST_DRAWS):
+        damaged, how = _drawn(data, others, draws)
+        if damaged != data:
+            path.write_bytes(damaged)
+            return how
+    raise RuntimeError(f"{path.name}: no draw of {MOST_DRAWS} changed it")
+
+
+def _drawn(data: bytes, others: list[Path], draws: random.Random) -> tuple[bytes, str]:
     if others and draws.random() < 0.1:
         other = draws.choice(others)
-        path.write_bytes(other.read_bytes())
-        return f"{other.name} in its place"
+        return other.read_bytes(), f"{other.name} in its place"
     mutation = draws.choice(MUTATIONS)
-    path.write_bytes(mutation(path.read_bytes(), draws))
-    return mutation.__name__
+    return mutation(data, draws), mutation.__name__

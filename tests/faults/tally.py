@@ -1,9 +1,10 @@
 """What the fault tests inject and what held: counted, and shown as a table at the end.
 
 A test that is marked `faults("a kind of fault")` counts as one fault, which held if it passed. One
-that takes the fixture `tally` says how many it injected, and how many held. With `--all-faults`,
-as in `make faults`, tests inject as many as they can, and where none is chosen by its name the
-table goes to reports/faults.md.
+that takes the fixture `tally` says how many it plans, how many it injected, and how many held; if
+it fails although all of them held, one more that did not is counted. With `--all-faults`, as in
+`make faults`, tests inject as many as they can, fewer than planned are a failure, and where none is
+chosen by its name the table goes to reports/faults.md.
 """
 
 import datetime
@@ -25,9 +26,10 @@ next run went on as if nothing had been.
 
 @dataclass
 class Count:
-    """Faults of one kind so far."""
+    """Faults of one kind so far; missing are those that tests planned and did not inject."""
 
     injected: int = 0
+    missing: int = 0
     held: int = 0
     skipped: int = 0
     seconds: float = 0.0
@@ -35,10 +37,15 @@ class Count:
 
 @dataclass
 class Tally:
-    """What one test has injected."""
+    """What one test has injected, and how much it means to where it knows that beforehand."""
 
     injected: int = 0
     held: int = 0
+    planned: int = 0
+
+    def plan(self, count: int) -> None:
+        """So many are going to be injected, beside those of earlier calls."""
+        self.planned += count
 
     def add(self, held: bool) -> None:
         """One fault more."""
@@ -75,11 +82,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     marker = item.get_closest_marker("faults")
-    if marker is not None and (report.when == "call" or report.skipped):
-        own = item.stash.get(TALLY, Tally())
-        found = (own.injected, own.held) if own.injected else (1, int(report.passed))
-        report.user_properties.append((PROPERTY, (marker.args[0], *found)))
+    if marker is not None and (report.when == "call" or not report.passed):
+        # The report of a setup or of what comes after a test counts where it is no success.
+        own = item.stash.get(TALLY, Tally()) if report.when == "call" else Tally()
+        report.user_properties.append((PROPERTY, (marker.args[0], *_counted(own, report))))
     return report
+
+
+def _counted(own: Tally, report: pytest.TestReport) -> tuple[int, int, int]:
+    """How many were injected, how many of them held, how many are missing.
+
+    Whatever a test has tallied, its own failure is a fault that did not hold.
+    """
+    missing = max(0, own.planned - own.injected)
+    if report.failed and own.injected == own.held:
+        return own.injected + 1, own.held, missing
+    is_counted = own.injected or own.planned
+    return (own.injected, own.held, missing) if is_counted else (1, 1, 0)
 
 
 class Table:
@@ -89,14 +108,22 @@ class Table:
         self.counts: dict[str, Count] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for kind, injected, held in (x for name, x in report.user_properties if name == PROPERTY):
+        found = (values for name, values in report.user_properties if name == PROPERTY)
+        for kind, injected, held, missing in found:
             count = self.counts.setdefault(kind, Count())
             if report.skipped:
                 count.skipped += 1
             else:
                 count.injected += injected
                 count.held += held
+                count.missing += missing
             count.seconds += report.duration
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fewer faults than planned are a failure, where all of them were asked for."""
+        is_short = any(count.missing for count in self.counts.values())
+        if session.config.getoption("--all-faults") and is_short and not session.exitstatus:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
@@ -121,8 +148,10 @@ def table(counts: dict[str, Count]) -> str:
     """The counts in Markdown, a line for each kind."""
     lines = ["| Fault | Injected | Held | Seconds |", "|:--|--:|--:|--:|"]
     for kind, count in sorted(counts.items()):
-        skipped = f" ({count.skipped} skipped)" if count.skipped else ""
-        lines.append(f"| {kind}{skipped} | {count.injected} | {count.held} | {count.seconds:.0f} |")
+        notes = {"skipped": count.skipped, "planned and not injected": count.missing}
+        note = ", ".join(f"{number} {what}" for what, number in notes.items() if number)
+        name = f"{kind} ({note})" if note else kind
+        lines.append(f"| {name} | {count.injected} | {count.held} | {count.seconds:.0f} |")
     injected, held = (sum(getattr(c, key) for c in counts.values()) for key in ("injected", "held"))
     seconds = sum(count.seconds for count in counts.values())
     return "\n".join([*lines, f"| All | {injected:,} | {held:,} | {seconds:.0f} |"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipelines.flows.folder import FLOWS, new_folder
 from t2t.training import loop
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
 from t2t.training.journal import Journal, read_journal
@@ -18,8 +19,25 @@ from t2t.training.run import train_run
 pytestmark = [pytest.mark.slow, pytest.mark.faults("clock set back")]
 ROOT = Path(__file__).resolve().parents[2]
 DAY_NS = 86_400 * 10**9
-# Who may ask for the time of day, which is only shown.
-MAY_ASK = {"t2t/training/journal.py", "t2t/training/record.py"}
+SHOWN, SAME = "it is only shown", "versions of a file are told apart, none is called the newer"
+# Who may ask for the time of day or of a file, and why that does no harm.
+MAY_ASK = {
+    ("pipelines/flows/courier.py", "st_mtime_ns"): SAME,
+    ("pipelines/flows/display.py", "strftime"): SHOWN,
+    ("pipelines/flows/display.py", "time"): SHOWN,
+    ("pipelines/flows/folder.py", "now"): "it is shown, and begins a name that ends in the process",
+    ("pipelines/flows/outcome.py", "time"): SHOWN,
+    ("pipelines/guard.py", "st_mtime_ns"): SAME,
+    ("pipelines/stages/measure.py", "strftime"): SHOWN,
+    ("pipelines/stored_runs.py", "st_mtime_ns"): SHOWN,
+    ("t2t/data/verify.py", "st_mtime_ns"): SAME,
+    ("t2t/tracking/delivery.py", "st_mtime_ns"): SAME,
+    ("t2t/training/journal.py", "time_ns"): SHOWN,
+    ("t2t/training/record.py", "time_ns"): SHOWN,
+}
+OF_TIME = {"time", "time_ns", "strftime", "localtime", "gmtime", "ctime", "clock_gettime"}
+OF_ANYTHING = {"now", "utcnow", "today", "getmtime", "getctime"}
+OF_ANYTHING |= {f"st_{kind}time{unit}" for kind in "acm" for unit in ("", "_ns")}
 
 
 def run_backwards(patch, start_ns: int) -> None:
@@ -72,14 +90,45 @@ def test_the_newest_checkpoint_is_the_latest_step_whatever_its_time(tmp_path):
     assert stored is not None and stored["state"] == 2
 
 
+def test_a_flow_does_not_clear_away_its_own_folder(tmp_path):
+    later = [tmp_path / FLOWS / f"2999-01-01T00-00-00.{number}-1" for number in range(100, 125)]
+    for path in later:
+        path.mkdir(parents=True)
+    own = new_folder(tmp_path)
+    assert own.is_dir()
+    assert set((tmp_path / FLOWS).iterdir()) == {own, *later[-19:]}
+
+
+EXAMPLES = {
+    "time.time() - began": {"time"},
+    "from time import monotonic, time_ns": {"time_ns"},
+    "datetime.datetime.now(UTC)": {"now"},
+    "path.stat().st_mtime > began_s": {"st_mtime"},
+    "os.path.getmtime(path)": {"getmtime"},
+    "time.monotonic(); event.time": set(),
+}
+
+
 def test_nothing_else_asks_for_the_time_of_day():
     """Limits, retries and locks go by a clock that nobody sets."""
+    for source, names in EXAMPLES.items():
+        assert asked(source) == names, source
     asking = {
-        str(path.relative_to(ROOT))
-        for path in ROOT.glob("t2t/**/*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and (node.value.id, node.attr) in {("time", "time"), ("time", "time_ns")}
+        (str(path.relative_to(ROOT)), what)
+        for package in ("t2t", "pipelines")
+        for path in ROOT.glob(f"{package}/**/*.py")
+        for what in asked(path.read_text())
     }
-    assert asking == MAY_ASK
+    assert asking == set(MAY_ASK)
+
+
+def asked(source: str) -> set[str]:
+    """By which names a module asks for the time of day or of a file."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "time":
+            found |= {alias.name for alias in node.names} & OF_TIME
+        elif isinstance(node, ast.Attribute):
+            of_time = isinstance(node.value, ast.Name) and node.value.id == "time"
+            found |= {node.attr} & (OF_TIME | OF_ANYTHING if of_time else OF_ANYTHING)
+    return found

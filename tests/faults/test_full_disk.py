@@ -1,6 +1,7 @@
 """A full disk at each writing stage: said, nothing half-written, and fine once there is room."""
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from pipelines import run as runner
+from pipelines import settled
+from pipelines.lock_file import check_lock
 from t2t.errors import EnvironmentProblem
 from t2t.training import loop
 from t2t.training import run as run_module
 from t2t.training.run import train_run
 from t2t.training.workspace import check_run
 from tests.faults.full_disk import take_all_but
+from tests.flows.stubs import Stub
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.faults("full disk")]
 # In the short and in the full form.
@@ -95,3 +99,57 @@ def test_the_runner_explains_a_full_disk_of_any_stage(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert said.startswith("report: reports/digits/table.md: no room left on the disk")
     assert said.count("\n") == 1 and "run it again" in said
+
+
+FOLDER = "mkdir -p out/d && for i in 1 2 3; do head -c 400000 /dev/urandom > out/d/$i; done"
+
+
+@pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+@pytest.mark.parametrize("remedy", ["repro", "commit"])
+def test_what_the_cache_did_not_take_is_told_after_dvc_repro(remedy, tmp_path, monkeypatch, capsys):
+    """DVC itself ends with 0 and writes dvc.lock."""
+    stub = Stub.created(
+        tmp_path / "stub",
+        {
+            "well": {"cmd": "mkdir -p out && cp a out/well", "deps": ["a"], "outs": ["out/well"]},
+            "big": {"cmd": FOLDER, "deps": ["out/well"], "outs": ["out/d"]},
+        },
+    )
+    monkeypatch.chdir(stub.folder)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(stub.folder / ".site_cache"))
+    cache = stub.folder / ".dvc" / "cache"
+    with small_disk(cache, "900k"):
+        stub.dvc("repro")
+        before = stub.lock()
+        assert settled.main() == 4
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "well" not in said
+        assert "big (the cache lacks parts of out/d); is the disk full?" in said
+        subprocess.run(["mount", "-o", "remount,size=32m", str(cache)], check=True)
+        stub.dvc(remedy)
+        assert settled.main() == 0
+        assert (stub.lock() == before) == (remedy == "commit"), "which runs nothing"
+
+
+def test_an_empty_lock_of_a_full_disk_is_mended(tmp_path):
+    """Every later command of DVC would end with "validation failed"."""
+    with small_disk(tmp_path / "disk", "32m"):
+        stub = Stub.created(
+            tmp_path / "disk" / "stub", {"big": {"cmd": FOLDER, "deps": ["a"], "outs": ["out/d"]}}
+        )
+        site = stub.folder / ".site_cache"
+        if site.exists():
+            shutil.rmtree(site)
+        (tmp_path / "site").mkdir()
+        site.symlink_to(tmp_path / "site")  # DVC's databases have room
+        filler = tmp_path / "disk" / "filler"
+        take_all_but(1_300_000, filler)
+        with pytest.raises(AssertionError, match="No space left on device"):
+            stub.dvc("repro")
+        filler.unlink()
+        assert not stub.lock()
+        with pytest.raises(AssertionError, match="validation failed"):
+            stub.dvc("repro")
+        assert "dvc.lock was empty" in check_lock(stub.folder)
+        stub.dvc("repro")
+        assert len(list((stub.folder / ".dvc/cache/files").rglob("*.dir"))) == 1

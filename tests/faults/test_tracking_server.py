@@ -157,7 +157,9 @@ def test_a_model_is_stored_once(way, shards, tmp_path, fault, all_faults, tally)
     """The upload of a model is the larger part of some thirty requests."""
     short = changed(short_config(), epochs=1, cooldown_epochs=0, warmup_epochs=0)
     train_run(short, shards, tmp_path / "first", tmp_path / "out", {})
-    for after in range(5, 32, 3) if all_faults else (19,):
+    moments = range(5, 32, 3) if all_faults else (19,)
+    tally.plan(len(moments))
+    for after in moments:
         work = tmp_path / f"work{after}"
         shutil.copytree(tmp_path / "first", work)
         digest = renamed(work, digest_of(f"model {fault} {after}"))

@@ -1,6 +1,7 @@
 """Checkpoints between workers, by a folder and by URLs."""
 
 import errno
+import os
 import time
 
 import fsspec
@@ -85,15 +86,30 @@ def test_a_stage_that_comes_back_goes_on_where_the_other_worker_left_it(reached,
     assert (workspace / "journal.jsonl").read_text() == "12345\n6789\n"
 
 
-def test_earlier_trainings_of_this_machine_stay_here(place, tmp_path):
-    import os
+PAST_S, FUTURE_S = 1, 10**10
 
+
+@pytest.mark.parametrize("time_s", [PAST_S, FUTURE_S])
+def test_earlier_trainings_of_this_machine_stay_here(time_s, place, tmp_path):
     old = training(tmp_path / "one", step_1__pt="old")
     for path in old.iterdir():
-        os.utime(path, (1, 1))
+        os.utime(path, (time_s, time_s))
     courier = Courier(place, "d1", tmp_path / "one")
     courier.send()
     assert Courier(place, "d1", tmp_path / "two").fetch() == 0
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_what_is_written_travels_whatever_the_clock_says(is_new, place, tmp_path):
+    """One that was set back, or that of a shared disk."""
+    if not is_new:
+        training(tmp_path / "one", step_1__pt="old")
+    courier = Courier(place, "d1", tmp_path / "one")
+    for path in training(tmp_path / "one", step_2__pt="new").iterdir():
+        os.utime(path, (PAST_S, PAST_S))
+    courier.send()
+    assert Courier(place, "d1", tmp_path / "two").fetch() == (1 if is_new else 2)
+    assert (tmp_path / "two/digest/step_2.pt").read_text() == "new"
 
 
 def test_a_failed_stage_leaves_its_checkpoints_and_a_made_one_none(place, tmp_path):

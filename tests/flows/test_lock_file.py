@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
-from pipelines.lock_file import LockFile, entries_of, in_order, text_of
+from pipelines.lock_file import HEAD, LockFile, check_lock, entries_of, in_order, text_of
 from t2t.errors import ConfigError
+from tests.flows.stubs import Stub, stub_stages
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,3 +53,61 @@ def test_a_foreign_file_is_refused_and_an_empty_one_is_empty(text, tmp_path):
     else:
         with pytest.raises(ConfigError, match="run `dvc repro` once"):
             LockFile(tmp_path).entries()
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    return Stub.created(tmp_path_factory.mktemp("lock") / "stub", stub_stages(1))
+
+
+@pytest.mark.parametrize("text", [None, HEAD + "  a:\n    cmd: one\n", "schema: '2.0'\n"])
+def test_a_lock_that_dvc_can_read_is_left_alone(text, repository):
+    path = repository.folder / "dvc.lock"
+    path.unlink(missing_ok=True)
+    if text is not None:
+        path.write_text(text)
+    assert check_lock(repository.folder) == ""
+    assert (path.read_text() if path.exists() else None) == text
+
+
+@pytest.mark.parametrize("left", [b"", b"\n", bytes(4096)])
+def test_an_empty_lock_that_git_does_not_have_is_deleted(left, repository):
+    """As a full disk or a power cut leaves it; every command of DVC would fail at it."""
+    path = repository.folder / "dvc.lock"
+    path.write_bytes(left)
+    assert "dvc.lock was empty" in check_lock(repository.folder)
+    assert not path.exists()
+
+
+DAMAGED = [
+    (HEAD + "  a:\n    cmd: one\n    de").encode(),
+    (HEAD + "  a:\n<<<<<<< HEAD\n    cmd: one\n").encode(),
+    (HEAD + "  a\n").encode(),
+    HEAD.encode(),
+    b"stages:\n  a:\n    cmd: one\n",
+    (HEAD + "  a: {}\n").encode(),
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("left", DAMAGED)
+def test_a_damaged_lock_is_told(left, repository):
+    path = repository.folder / "dvc.lock"
+    path.write_bytes(left)
+    with pytest.raises(ConfigError, match=r"dvc\.lock is damaged: .*git has none; delete it"):
+        check_lock(repository.folder)
+    assert path.read_bytes() == left
+
+
+def test_a_lock_that_git_has_is_brought_back_by_what_is_said(tmp_path):
+    stub = Stub.created(tmp_path / "stub", stub_stages(1))
+    path = stub.folder / "dvc.lock"
+    text = HEAD + "  a:\n    cmd: one\n"
+    path.write_text(text)
+    stub.commit()
+    for left in (b"", *DAMAGED):
+        path.write_bytes(left)
+        with pytest.raises(ConfigError, match=r"dvc\.lock is .*; `git checkout dvc\.lock`"):
+            check_lock(stub.folder)
+        stub.run("git", "checkout", "dvc.lock")
+        assert check_lock(stub.folder) == "" and path.read_text() == text

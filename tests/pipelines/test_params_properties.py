@@ -109,6 +109,7 @@ def resolved(path: Path) -> dict[tuple[str, str, int], tuple[dict, str]]:
 def hold(all_faults: bool, tally: Tally, check: Callable[..., None], **drawn: Any) -> None:
     """Draws what `check` takes, a few times or often."""
     examples = MANY if all_faults else FEW
+    tally.plan(examples)
 
     def counted(**values: Any) -> None:
         check(**values)

@@ -300,6 +300,7 @@ def test_random_kills_change_nothing(config, shards, tmp_path, undisturbed, all_
     """SIGKILL and SIGTERM mixed, while it starts, reads, steps, saves and scores. Each life begins
     at the newest checkpoint that the ones before have left."""
     kills = 100 if all_faults else 12
+    tally.plan(kills)
     result = subprocess.run(
         [sys.executable, "-m", "tests.training.kill_points", shards, tmp_path, str(kills)],
         cwd=ROOT,
