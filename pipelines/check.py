@@ -1,7 +1,7 @@
 """Looks at the whole of params.yaml before anything runs: `python -m pipelines.check`.
 
-And whether DVC can read dvc.lock, and whether the raw images of one's own that the scale's sets were
-prepared from have changed.
+And whether DVC can read dvc.lock, and whether the raw images of one's own have changed from which
+the scale's sets were prepared.
 """
 
 import re
