@@ -1,6 +1,7 @@
 """params.yaml: what is right is read, what is wrong is told in one line with its place."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -332,7 +333,7 @@ def test_a_mistake_is_one_line_with_its_place(write, mistake):
     with pytest.raises(ConfigError) as caught:
         check_params(write(text))
     message = str(caught.value)
-    assert "\n" not in message and message.startswith("params.yaml:")
+    assert "\n" not in message and message.startswith("params.yaml")
     for part in said:
         assert part in message, message
 
@@ -341,6 +342,30 @@ def test_the_line_is_the_keys(write):
     text = TEXT.replace("lr: 2.0e-3", "lr: -1")
     with pytest.raises(ConfigError, match=f"params.yaml:{line_of(text, 'lr: -1')}: "):
         check_params(write(text))
+
+
+# What only looks like YAML, and what is said of it.
+UNREADABLE = {
+    "no such day": ("2001-99-99", "month must be in 1..12"),
+    "no integer": ("!!int foo", "invalid literal for int"),
+    "no float": ("!!float abc", "could not convert string to float"),
+    "no boolean": ("!!bool x", "KeyError: 'x'"),
+    "no time": ("!!timestamp foo", "failed to construct timestamp"),
+    "deep": ("[" * 400 + "]" * 400, "nested more than 50 deep"),
+    "long": ("9" * 5000, "limit"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_yaml_cannot_read_is_told_in_one_line(write, kind):
+    value, said = UNREADABLE[kind]
+    text = TEXT.replace("lr: 2.0e-3", f"lr: {value}", 1)
+    assert text != TEXT
+    with pytest.raises(ConfigError) as caught:
+        check_params(write(text))
+    message = str(caught.value)
+    assert re.match(r"params\.yaml(:\d+)? is no valid YAML: ", message) and said in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "just words\n", "\x00"])
