@@ -2,10 +2,12 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from pipelines.params.analysis import Analysis
+from pipelines.params.networks import check_model, parts, torchvision_models
 from pipelines.params.paper import check_claims, check_tables
 from pipelines.params.reader import NAME_PATTERN, Params, suggest
 from pipelines.params.table import DerivedRow, DownstreamSet, ReleasedRow, Row, Scale, Transfer
@@ -13,11 +15,13 @@ from pipelines.params.training import (
     RowModel,
     Section,
     merged_recipe,
+    recipe_places,
     resolve_recipe,
     row_seeds,
 )
-from pipelines.params.transfers import transfer_facts, transfer_recipe
-from t2t.errors import T2TError
+from pipelines.params.transfers import transfer_facts, transfer_places, transfer_recipe
+from t2t.errors import ConfigError, T2TError
+from t2t.training.recipe import Recipe
 
 SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "released", "analyses")
 SECTIONS += ("downstream", "transfer_recipes", "transfers", "tables", "claims")
@@ -118,10 +122,39 @@ def _check_released(params: Params, name: str) -> None:
 
 
 def _check_row(params: Params, name: str, section: Section, row: Row) -> None:
-    for scale in params.tree["scales"]:
-        resolve_recipe(params, scale, name, section)
-        row_seeds(params, scale, name, section)
     _check_place(params, f"{section}.{name}", name, row)
+    for scale in params.tree["scales"]:
+        recipe = resolve_recipe(params, scale, name, section)
+        _check_recipe(params, recipe_places(params, scale, name, section), recipe, row.model)
+        row_seeds(params, scale, name, section)
+
+
+def _check_recipe(
+    params: Params, places: Sequence[str], recipe: Recipe, model: RowModel | None = None
+) -> None:
+    """What a recipe names is there; `places` are those that it was merged from."""
+
+    def error(key: str, problem: str) -> ConfigError:
+        # The last place that says it prevails.
+        place = next(p for p in reversed(places) if key in params.value(p))
+        return params.error(f"{place}.{key}", problem)
+
+    if recipe.rand_augment != "none":
+        # NumPy and Pillow, which a project without it need not wait for.
+        from t2t.data.randaugment import parse_policy
+
+        try:
+            parse_policy(recipe.rand_augment)
+        except ConfigError as problem:
+            raise error("rand_augment", str(problem)) from None
+    if recipe.teacher != "none" and recipe.teacher not in (known := torchvision_models()):
+        hint = suggest(recipe.teacher, sorted(known))
+        raise error("teacher", f"torchvision has no model {recipe.teacher!r}{hint}")
+    known = None if model is None else parts(model.backbone)
+    for name in recipe.frozen if known is not None else ():
+        if (first := name.partition(".")[0]) not in known:
+            hint = suggest(first, sorted(known))
+            raise error("frozen", f"{name!r} is no part of t2t/models/{model.backbone}.py{hint}")
 
 
 def _check_place(params: Params, place: str, name: str, row: Row | ReleasedRow) -> None:
@@ -132,12 +165,7 @@ def _check_place(params: Params, place: str, name: str, row: Row | ReleasedRow) 
             f"{place}.baseline",
             f"{row.baseline!r} is no other row (known: {', '.join(others)})",
         )
-    known = _backbones()
-    if row.model.backbone not in known:
-        raise params.error(
-            f"{place}.model.backbone",
-            f"no backbone t2t/models/{row.model.backbone}.py (known: {', '.join(known)})",
-        )
+    check_model(params, f"{place}.model", row.model)
 
 
 def _check_analyses(params: Params) -> None:
@@ -191,7 +219,8 @@ def _check_downstream(params: Params) -> None:
                 params.value(f"{place}.{name}")
         for name in params.tree["transfer_recipes"]:
             places = [f"transfer_recipes.{name}", f"scales.{scale}.transfer.{name}"]
-            merged_recipe(params, ["recipe", *places])
+            places = ["recipe", *places]
+            _check_recipe(params, places, merged_recipe(params, places))
 
 
 def _check_transfer(params: Params, name: str) -> None:
@@ -208,15 +237,11 @@ def _check_transfer(params: Params, name: str) -> None:
     if transfer.model != needed:
         problem = f"is the network of {transfer.needs}, so must be {needed.model_dump()}"
         raise params.error(f"{place}.model", problem)
+    facts = transfer_facts(params, name)
     for scale in params.tree["scales"]:
-        transfer_recipe(params, scale, transfer_facts(params, name))
+        recipe = transfer_recipe(params, scale, facts)
+        _check_recipe(params, transfer_places(scale, facts), recipe, transfer.model)
         row_seeds(params, scale, name, "transfers")
-
-
-def _backbones() -> list[str]:
-    """The files of t2t/models that hold networks, found without importing torch."""
-    models = Path(__file__).parent.parent / "t2t" / "models"
-    return sorted(p.stem for p in models.glob("*.py") if "\nVARIANTS" in p.read_text())
 
 
 def main() -> int:
