@@ -1,13 +1,15 @@
 """Looks at the whole of params.yaml before anything runs: `python -m pipelines.check`."""
 
+import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 from pipelines.params.analysis import Analysis
-from pipelines.params.networks import check_model, parts, torchvision_models
+from pipelines.params.networks import check_model, configuration, parts, torchvision_models
 from pipelines.params.paper import check_claims, check_tables
 from pipelines.params.reader import NAME_PATTERN, Params, suggest
 from pipelines.params.table import DerivedRow, DownstreamSet, ReleasedRow, Row, Scale, Transfer
@@ -54,10 +56,10 @@ def check_params(path: Path) -> Params:
     for name in params.tree["released"]:
         _check_released(params, name)
     _check_analyses(params)
-    _check_twins(params)
     _check_downstream(params)
     for name in params.tree["transfers"]:
         _check_transfer(params, name)
+    _check_twins(params)
     check_tables(params)
     check_claims(params)
     return params
@@ -180,7 +182,8 @@ def _check_twins(params: Params) -> None:
     """Two rows that are one training at every scale would be trained twice for the same figures."""
     shared = set.intersection(*(set(twin_rows(params, scale)) for scale in params.tree["scales"]))
     for first, second in sorted(shared):
-        section = "rows" if second in params.tree["rows"] else "derived"
+        sections = (*get_args(Section), "transfers")
+        section = next(section for section in sections if second in params.tree[section])
         raise params.error(
             f"{section}.{second}",
             f"is trained as {first} is, at every scale; a training is one row, whatever its "
@@ -189,19 +192,54 @@ def _check_twins(params: Params) -> None:
 
 
 def twin_rows(params: Params, scale: str) -> list[tuple[str, str]]:
-    """Pairs of rows that are trained alike at a scale: the first such row and a later one."""
+    """Pairs of rows that are trained alike at a scale: the first such row and a later one; and
+    such pairs of transfers."""
     first: dict[str, str] = {}
     pairs = []
+    for name, training in _trainings(params, scale):
+        if training in first:
+            pairs.append((first[training], name))
+        first.setdefault(training, name)
+    return pairs
+
+
+def _trainings(params: Params, scale: str) -> Iterator[tuple[str, str]]:
+    """Every row and transfer with what decides its training, equal where that is."""
     for section in get_args(Section):
         for name, row in params.tree[section].items():
             model = params.part(f"{section}.{name}.model", RowModel)
             recipe = resolve_recipe(params, scale, name, section)
             ancestry = [row.get(key) for key in ("needs", "role", "phase")]
-            training = repr([model, recipe, ancestry])
-            if training in first:
-                pairs.append((first[training], name))
-            first.setdefault(training, name)
-    return pairs
+            yield name, _as_text(model, recipe, ancestry)
+    for name in params.tree["transfers"]:
+        facts = transfer_facts(params, name)
+        model = params.part(f"transfers.{name}.model", RowModel)
+        recipe = transfer_recipe(params, scale, facts)
+        ancestry = [facts["set"], facts["start"]]
+        # Whose weights they were is nothing to what starts from none.
+        if facts["start"] == "trained":
+            ancestry.append(facts["needs"])
+        yield name, _as_text(model, recipe, ancestry)
+
+
+def _as_text(model: RowModel, recipe: Recipe, ancestry: Sequence[str | None]) -> str:
+    """The values that training sees, however they are written: 1 and 1.0, a default and nothing."""
+    # As the recipe's, where the network's own is not overridden.
+    network = {"drop_path_rate": float(recipe.drop_path)} | {
+        option: value
+        for option, value in configuration(model).items()
+        if option != "drop_path_rate" or option in model.overrides
+    }
+    # Nothing else reads it.
+    knobs = {key: value for key, value in asdict(recipe).items() if key != "drop_path"}
+    hints = get_type_hints(Recipe)
+    for key, value in knobs.items():
+        if hints[key] is float:
+            knobs[key] = float(value)
+        elif hints[key] == tuple[float, float]:
+            knobs[key] = tuple(map(float, value))
+    knobs["frozen"] = sorted(set(recipe.frozen))
+    return json.dumps([model.backbone, network, knobs, list(ancestry)], sort_keys=True)
 
 
 def _check_downstream(params: Params) -> None:
