@@ -4,13 +4,17 @@ And whether DVC can read dvc.lock, and whether the raw images of one's own have 
 the scale's sets were prepared.
 """
 
+import json
 import re
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 from pipelines.lock_file import check_lock
 from pipelines.params.analysis import Analysis
+from pipelines.params.networks import check_model, configuration, parts, torchvision_models
 from pipelines.params.paper import check_claims, check_tables
 from pipelines.params.reader import NAME_PATTERN, Params, suggest
 from pipelines.params.table import DerivedRow, DownstreamSet, ReleasedRow, Row, Scale, Transfer
@@ -18,11 +22,13 @@ from pipelines.params.training import (
     RowModel,
     Section,
     merged_recipe,
+    recipe_places,
     resolve_recipe,
     row_seeds,
 )
-from pipelines.params.transfers import transfer_facts, transfer_recipe
-from t2t.errors import T2TError
+from pipelines.params.transfers import transfer_facts, transfer_places, transfer_recipe
+from t2t.errors import ConfigError, T2TError
+from t2t.training.recipe import Recipe
 
 SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "released", "analyses")
 SECTIONS += ("downstream", "transfer_recipes", "transfers", "tables", "claims")
@@ -55,10 +61,10 @@ def check_params(path: Path) -> Params:
     for name in params.tree["released"]:
         _check_released(params, name)
     _check_analyses(params)
-    _check_twins(params)
     _check_downstream(params)
     for name in params.tree["transfers"]:
         _check_transfer(params, name)
+    _check_twins(params)
     check_tables(params)
     check_claims(params)
     return params
@@ -123,10 +129,39 @@ def _check_released(params: Params, name: str) -> None:
 
 
 def _check_row(params: Params, name: str, section: Section, row: Row) -> None:
-    for scale in params.tree["scales"]:
-        resolve_recipe(params, scale, name, section)
-        row_seeds(params, scale, name, section)
     _check_place(params, f"{section}.{name}", name, row)
+    for scale in params.tree["scales"]:
+        recipe = resolve_recipe(params, scale, name, section)
+        _check_recipe(params, recipe_places(params, scale, name, section), recipe, row.model)
+        row_seeds(params, scale, name, section)
+
+
+def _check_recipe(
+    params: Params, places: Sequence[str], recipe: Recipe, model: RowModel | None = None
+) -> None:
+    """What a recipe names is there; `places` are those that it was merged from."""
+
+    def error(key: str, problem: str) -> ConfigError:
+        # The last place that says it prevails.
+        place = next(p for p in reversed(places) if key in params.value(p))
+        return params.error(f"{place}.{key}", problem)
+
+    if recipe.rand_augment != "none":
+        # NumPy and Pillow, which a project without it need not wait for.
+        from t2t.data.randaugment import parse_policy
+
+        try:
+            parse_policy(recipe.rand_augment)
+        except ConfigError as problem:
+            raise error("rand_augment", str(problem)) from None
+    if recipe.teacher != "none" and recipe.teacher not in (known := torchvision_models()):
+        hint = suggest(recipe.teacher, sorted(known))
+        raise error("teacher", f"torchvision has no model {recipe.teacher!r}{hint}")
+    known = None if model is None else parts(model.backbone)
+    for name in recipe.frozen if known is not None else ():
+        if (first := name.partition(".")[0]) not in known:
+            hint = suggest(first, sorted(known))
+            raise error("frozen", f"{name!r} is no part of t2t/models/{model.backbone}.py{hint}")
 
 
 def _check_place(params: Params, place: str, name: str, row: Row | ReleasedRow) -> None:
@@ -137,12 +172,7 @@ def _check_place(params: Params, place: str, name: str, row: Row | ReleasedRow) 
             f"{place}.baseline",
             f"{row.baseline!r} is no other row (known: {', '.join(others)})",
         )
-    known = _backbones()
-    if row.model.backbone not in known:
-        raise params.error(
-            f"{place}.model.backbone",
-            f"no backbone t2t/models/{row.model.backbone}.py (known: {', '.join(known)})",
-        )
+    check_model(params, f"{place}.model", row.model)
 
 
 def _check_analyses(params: Params) -> None:
@@ -157,7 +187,8 @@ def _check_twins(params: Params) -> None:
     """Two rows that are one training at every scale would be trained twice for the same figures."""
     shared = set.intersection(*(set(twin_rows(params, scale)) for scale in params.tree["scales"]))
     for first, second in sorted(shared):
-        section = "rows" if second in params.tree["rows"] else "derived"
+        sections = (*get_args(Section), "transfers")
+        section = next(section for section in sections if second in params.tree[section])
         raise params.error(
             f"{section}.{second}",
             f"is trained as {first} is, at every scale; a training is one row, whatever its "
@@ -166,19 +197,54 @@ def _check_twins(params: Params) -> None:
 
 
 def twin_rows(params: Params, scale: str) -> list[tuple[str, str]]:
-    """Pairs of rows that are trained alike at a scale: the first such row and a later one."""
+    """Pairs of rows that are trained alike at a scale: the first such row and a later one; and
+    such pairs of transfers."""
     first: dict[str, str] = {}
     pairs = []
+    for name, training in _trainings(params, scale):
+        if training in first:
+            pairs.append((first[training], name))
+        first.setdefault(training, name)
+    return pairs
+
+
+def _trainings(params: Params, scale: str) -> Iterator[tuple[str, str]]:
+    """Every row and transfer with what decides its training, equal where that is."""
     for section in get_args(Section):
         for name, row in params.tree[section].items():
             model = params.part(f"{section}.{name}.model", RowModel)
             recipe = resolve_recipe(params, scale, name, section)
             ancestry = [row.get(key) for key in ("needs", "role", "phase")]
-            training = repr([model, recipe, ancestry])
-            if training in first:
-                pairs.append((first[training], name))
-            first.setdefault(training, name)
-    return pairs
+            yield name, _as_text(model, recipe, ancestry)
+    for name in params.tree["transfers"]:
+        facts = transfer_facts(params, name)
+        model = params.part(f"transfers.{name}.model", RowModel)
+        recipe = transfer_recipe(params, scale, facts)
+        ancestry = [facts["set"], facts["start"]]
+        # Whose weights they were is nothing to what starts from none.
+        if facts["start"] == "trained":
+            ancestry.append(facts["needs"])
+        yield name, _as_text(model, recipe, ancestry)
+
+
+def _as_text(model: RowModel, recipe: Recipe, ancestry: Sequence[str | None]) -> str:
+    """The values that training sees, however they are written: 1 and 1.0, a default and nothing."""
+    # As the recipe's, where the network's own is not overridden.
+    network = {"drop_path_rate": float(recipe.drop_path)} | {
+        option: value
+        for option, value in configuration(model).items()
+        if option != "drop_path_rate" or option in model.overrides
+    }
+    # Nothing else reads it.
+    knobs = {key: value for key, value in asdict(recipe).items() if key != "drop_path"}
+    hints = get_type_hints(Recipe)
+    for key, value in knobs.items():
+        if hints[key] is float:
+            knobs[key] = float(value)
+        elif hints[key] == tuple[float, float]:
+            knobs[key] = tuple(map(float, value))
+    knobs["frozen"] = sorted(set(recipe.frozen))
+    return json.dumps([model.backbone, network, knobs, list(ancestry)], sort_keys=True)
 
 
 def _check_downstream(params: Params) -> None:
@@ -196,7 +262,8 @@ def _check_downstream(params: Params) -> None:
                 params.value(f"{place}.{name}")
         for name in params.tree["transfer_recipes"]:
             places = [f"transfer_recipes.{name}", f"scales.{scale}.transfer.{name}"]
-            merged_recipe(params, ["recipe", *places])
+            places = ["recipe", *places]
+            _check_recipe(params, places, merged_recipe(params, places))
 
 
 def _check_transfer(params: Params, name: str) -> None:
@@ -213,15 +280,11 @@ def _check_transfer(params: Params, name: str) -> None:
     if transfer.model != needed:
         problem = f"is the network of {transfer.needs}, so must be {needed.model_dump()}"
         raise params.error(f"{place}.model", problem)
+    facts = transfer_facts(params, name)
     for scale in params.tree["scales"]:
-        transfer_recipe(params, scale, transfer_facts(params, name))
+        recipe = transfer_recipe(params, scale, facts)
+        _check_recipe(params, transfer_places(scale, facts), recipe, transfer.model)
         row_seeds(params, scale, name, "transfers")
-
-
-def _backbones() -> list[str]:
-    """The files of t2t/models that hold networks, found without importing torch."""
-    models = Path(__file__).parent.parent / "t2t" / "models"
-    return sorted(p.stem for p in models.glob("*.py") if "\nVARIANTS" in p.read_text())
 
 
 def main() -> int:

@@ -8,7 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.params.reader import ImageSize, ParamsPart, suggest
 
-SplitSeed = Annotated[int, Field(ge=0)]
+# What scikit-learn takes.
+SplitSeed = Annotated[int, Field(ge=0, lt=1 << 32)]
 ValFraction = Annotated[float, Field(gt=0, lt=1)]
 
 

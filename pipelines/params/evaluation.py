@@ -24,7 +24,7 @@ class Measure(ParamsPart):
     """`scales.<scale>.measure`: how many images a network is given at once where its throughput
     and its memory are measured."""
 
-    batch_size: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1, le=1 << 20)]
 
 
 # `released.<row>.weights`: a URL, or a path below T2T_DATA_ROOT or data/downloads.

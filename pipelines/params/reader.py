@@ -13,16 +13,22 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.nodes import MappingNode
 
 from t2t.errors import ConfigError
 
 MAX_BYTES = 1 << 20
+MAX_DEPTH = 50
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 # Pixels a side, in whole patches.
 ImageSize = Annotated[int, Field(ge=16, multiple_of=16)]
 Part = TypeVar("Part")
+# What ruamel lets out of a value that its tag or its look promises to be another: !!int foo is a
+# ValueError, !!bool x a KeyError, 2001-99-99 and 5,000 digits a ValueError, and some others are
+# less foreseeable.
+_UNREAD = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError)
 
 
 class ParamsPart(BaseModel):
@@ -104,28 +110,46 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path.name}: larger than {MAX_BYTES} bytes, which no params.yaml is")
     try:
         text = path.read_text(encoding="utf-8")
-        for event in YAML(typ="safe", pure=True).parse(text):
-            if isinstance(event, AliasEvent):
-                line = event.start_mark.line + 1
-                raise ConfigError(f"{path.name}:{line}: aliases (*name) are not allowed")
+        _check_events(path, text)
         tree = YAML(typ="safe", pure=True).load(text)
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1
         problem = str(error.problem).partition(" with value")[0].replace("found ", "")
         raise ConfigError(f"{path.name}:{line}: {problem}; every key stands once") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: no valid YAML: {' '.join(str(error).split())}") from None
+    except (YAMLError, *_UNREAD) as error:
+        raise ConfigError(f"{path.name} is no valid YAML: {_said(error)}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path.name}: must be a mapping with scale, scales, recipe and rows")
     return tree
 
 
+def _check_events(path: Path, text: str) -> None:
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent):
+            raise ConfigError(f"{path.name}:{line}: aliases (*name) are not allowed")
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ConfigError(
+                f"{path.name}:{line} is no valid YAML: nested more than {MAX_DEPTH} deep"
+            )
+
+
+def _said(error: Exception) -> str:
+    """The error in one line."""
+    kind = "" if isinstance(error, YAMLError) else f"{type(error).__name__}: "
+    return kind + " ".join(str(error).split())
+
+
 def _line_of(path: Path, names: list[str]) -> int:
-    node: Any = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    # Nodes alone: a value that cannot be made has its line all the same.
+    node: Any = YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8"))
     line = 1
     for name in names:
-        if not isinstance(node, Mapping) or name not in node:
+        pairs = node.value if isinstance(node, MappingNode) else []
+        found = next(((key, value) for key, value in pairs if key.value == name), None)
+        if found is None:
             break
-        line = node.lc.key(name)[0] + 1
-        node = node[name]
+        line, node = found[0].start_mark.line + 1, found[1]
     return line

@@ -10,9 +10,16 @@ from pydantic import Field
 from pipelines.params.reader import ImageSize, Name, Params, ParamsPart, suggest
 from t2t.training.recipe import Recipe, RecipeError
 
-Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-CpuThreads = Annotated[int, Field(ge=1)]
+# PyTorch's generators take seeds of 63 bits.
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 63)]], Field(min_length=1)]
+# More than machines have; PyTorch ends the process at a number it cannot hold.
+CpuThreads = Annotated[int, Field(ge=1, le=1024)]
+# Beyond any run; what is larger is a slip of the pen that would show after hours, or never end.
+Images = Annotated[int, Field(le=1 << 20)]
+Epochs = Annotated[int, Field(le=1 << 20)]
 SeedCount = Annotated[int, Field(ge=1)]
+_BOUNDED = {"batch_size": Images, "mix_group": Images, "epochs": Epochs}
+_BOUNDED |= {"cooldown_epochs": Epochs, "warmup_epochs": Epochs}
 # The one key of a row's `train` that is no knob of the recipe.
 SEEDS = "seeds"
 # Rows of the table stand in one of two sections: those of `derived` start from a row of `rows`.
@@ -76,12 +83,19 @@ def resolve_recipe(
 ) -> Recipe:
     """`recipe`, changed by the scale's `train`, by its `fine.train` for a row of that phase, and by
     the row's own `train`."""
+    return merged_recipe(params, recipe_places(params, scale, row, section))
+
+
+def recipe_places(
+    params: Params, scale: str, row: str | None = None, section: Section = "rows"
+) -> list[str]:
+    """The mappings that `resolve_recipe` merges, the last of which prevails."""
     places = ["recipe", f"scales.{scale}.train"]
     if row is not None:
         if phase_of(params, row, section) == "fine":
             places.append(f"scales.{scale}.fine.train")
         places.append(f"{section}.{row}.train")
-    return merged_recipe(params, places)
+    return places
 
 
 def merged_recipe(params: Params, places: Sequence[str]) -> Recipe:
@@ -105,7 +119,7 @@ def merged_recipe(params: Params, places: Sequence[str]) -> Recipe:
         place = origin.get(name, f"recipe.{name}")
         if name not in merged:
             raise params.error(place, "missing")
-        params.validated(place, kind, merged[name])
+        params.validated(place, _BOUNDED.get(name, kind), merged[name])
     try:
         return Recipe(**merged)
     except RecipeError as error:

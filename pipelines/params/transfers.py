@@ -24,11 +24,15 @@ def transfer_recipe(params: Params, scale: str, facts: Mapping[str, str]) -> Rec
 
     Raises ConfigError, at the place, for a key that is unknown or out of range.
     """
-    places = [
+    return merged_recipe(params, transfer_places(scale, facts))
+
+
+def transfer_places(scale: str, facts: Mapping[str, str]) -> list[str]:
+    """The mappings that `transfer_recipe` merges, the last of which prevails."""
+    return [
         "recipe",
         f"transfer_recipes.{facts['recipe']}",
         f"downstream.{facts['set']}.train",
         f"scales.{scale}.transfer.{facts['recipe']}",
         f"transfers.{facts['transfer']}.train",
     ]
-    return merged_recipe(params, places)

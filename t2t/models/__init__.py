@@ -11,11 +11,12 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, Self, cast, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, Self, cast, get_type_hints
 
 from torch import nn
 
 from t2t.errors import ConfigError
+from t2t.nn.options import wish_of
 from t2t.nn.patch_embed import height_width
 
 # What can be had from here, and the file that holds it, read when it is first asked for.
@@ -114,13 +115,8 @@ def _override(name: str, config: Config, overrides: Mapping[str, Any]) -> Config
     types = get_type_hints(type(config))
     for key, value in overrides.items():
         _expect_known(f"parameter of {name}", key, types)
-        wanted = types[key]
-        if get_origin(wanted) is Literal:
-            fits, wish = value in get_args(wanted), f"one of {', '.join(get_args(wanted))}"
-        else:
-            fits = type(value) is wanted or (wanted is float and type(value) is int)
-            wish = f"of type {wanted.__name__}"
-        if not fits:
+        wish = wish_of(key, value, types[key])
+        if wish is not None:
             raise ConfigError(f"{name}: {key} is {value!r}: it must be {wish}")
     return dataclasses.replace(cast(Any, config), **overrides)
 

@@ -283,6 +283,65 @@ def test_two_rows_that_are_one_training(tmp_path):
         check_params(path)
 
 
+# Other ways to write what vit_small says without them.
+SAME = {
+    "a whole number for a broken one": ("train: {seeds: 2}", "train: {lr_factor: 1}"),
+    "a default": ("vit_small}", "vit_small, overrides: {mlp_ratio: 3.0}}"),
+    "a default as a whole number": (
+        "vit_small}",
+        "vit_small, overrides: {mlp_ratio: 3, depth: 8}}",
+    ),
+    "the recipe's frozen parts": ("train: {seeds: 2}", "train: {frozen: []}"),
+}
+
+
+@pytest.mark.parametrize("way", SAME)
+def test_two_rows_that_are_one_training_in_other_words(tmp_path, way):
+    said, other = SAME[way]
+    assert said in TWIN
+    path = tmp_path / "params.yaml"
+    path.write_text(with_row(TWIN.replace(said, other)))
+    with pytest.raises(ConfigError, match="rows.vit_small_again: is trained as vit_small is, at"):
+        check_params(path)
+
+
+@pytest.mark.parametrize(
+    "overrides", ["{depth: 7}", "{mlp_ratio: 3.5}", "{drop_path_rate: 0.3}", "{qkv_bias: true}"]
+)
+def test_rows_that_differ_in_one_option_are_no_twins(tmp_path, overrides):
+    path = tmp_path / "params.yaml"
+    path.write_text(with_row(TWIN.replace("vit_small}", f"vit_small, overrides: {overrides}}}")))
+    check_params(path)
+
+
+def test_options_in_another_order_are_one_training(tmp_path):
+    first = TWIN.replace("vit_small}", "vit_small, overrides: {depth: 7, mlp_ratio: 2.0}}")
+    again = TWIN.replace("vit_small}", "vit_small, overrides: {mlp_ratio: 2, depth: 7}}")
+    path = tmp_path / "params.yaml"
+    path.write_text(with_row(first + again.replace("vit_small_again", "vit_small_third")))
+    with pytest.raises(ConfigError, match="vit_small_third: is trained as vit_small_again is"):
+        check_params(path)
+
+
+def with_transfer(**changed: str) -> str:
+    """The project's file with one more transfer, that of T2T-ViT-14 to CIFAR-10 but for these."""
+    says = {"needs": "t2t_vit_14", "set": "cifar10", "recipe": "paper", "start": "trained"}
+    says |= {"title": "Again", "model": "{backbone: t2t_vit, variant: t2t_vit_14}"}
+    says |= {"train": "{seeds: 1}", "paper": "null"} | changed
+    lines = "".join(f"    {key}: {value}\n" for key, value in says.items())
+    return PARAMS.replace("\ntransfers:\n", f"\ntransfers:\n  again:\n{lines}")
+
+
+def test_two_transfers_that_are_one_training(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(with_transfer())
+    message = "transfers.cifar10_t2t_vit_14: is trained as again is, at every scale"
+    with pytest.raises(ConfigError, match=message):
+        check_params(path)
+    path.write_text(with_transfer(train="{momentum: 0.5}"))
+    check_params(path)
+
+
 def test_two_rows_that_are_one_training_at_one_scale(tmp_path):
     """Elsewhere they differ, so it is said and not refused."""
     path = tmp_path / "params.yaml"

@@ -1,16 +1,27 @@
 """params.yaml: what is right is read, what is wrong is told in one line with its place."""
 
 import dataclasses
+import importlib
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+import torch
+import torchvision
 
 from pipelines.check import check_params
+from pipelines.params import networks
 from pipelines.params.reader import MAX_BYTES, Params
 from pipelines.params.training import resolve_recipe, row_seeds
+from t2t import models
 from t2t.errors import ConfigError
 
-TEXT = (Path(__file__).resolve().parents[2] / "params.yaml").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "params.yaml").read_text()
+VIT = "model: {backbone: vit, variant: vit_small}"
 
 
 @pytest.fixture
@@ -205,8 +216,8 @@ MISTAKES = {
     ),
     "second teacher": (
         "teacher: none ",
-        "teacher: resnet_50 ",
-        ["deit_small_distilled.role", "at scale digits has the teacher resnet_50 already"],
+        "teacher: resnet50 ",
+        ["deit_small_distilled.role", "at scale digits has the teacher resnet50 already"],
     ),
     "unknown role": ("role: weights", "role: parent", ["384.role", "'weights' or 'teacher'"]),
     "unknown phase": (
@@ -314,6 +325,68 @@ MISTAKES = {
         ["downstream.cifar10.data.train_per_class", "greater than or equal to 1, got 0"],
     ),
     "five quarter turns": ("quarter_turns: 1", "quarter_turns: 5", ["data.quarter_turns", "got 5"]),
+    "unknown variant": (
+        VIT,
+        VIT.replace("vit_small", "vit_smal"),
+        ["model.variant", "t2t/models/vit.py has no 'vit_smal'; did you mean vit_small? (known"],
+    ),
+    "variant of another backbone": (
+        VIT,
+        VIT.replace("vit_small", "t2t_vit_7"),
+        ["model.variant", "t2t/models/vit.py has no 't2t_vit_7'"],
+    ),
+    "unknown option of a network": (
+        VIT,
+        VIT.replace("}", ", overrides: {mlp_ration: 2.0}}"),
+        ["model.overrides.mlp_ration", "did you mean mlp_ratio?"],
+    ),
+    **{
+        f"{option}: {value}": (
+            VIT,
+            VIT.replace("}", f", overrides: {{{option}: {value}}}}}"),
+            [f"model.overrides.{option}: must be {wish}, got "],
+        )
+        for option, value, wish in (
+            ("depth", "2.0", "of type int"),
+            ("depth", "true", "of type int"),
+            ("depth", "0", "between 1 and 65536"),
+            ("embed_dim", 10**23, "between 1 and 65536"),
+            ("attention", "sse", "one of plain, se"),
+            ("mlp_ratio", "0.0", "a number greater than 0"),
+            ("drop_path_rate", "2.0", "at least 0 and less than 1"),
+        )
+    },
+    "heads that do not divide": (
+        VIT,
+        VIT.replace("}", ", overrides: {num_heads: 7}}"),
+        ["model.overrides", "a width of 768 is no multiple of 7 heads"],
+    ),
+    "unknown part to freeze": (
+        "train: {seeds: 1, frozen: [norm, cls_token, pos_embed]}",
+        "train: {seeds: 1, frozen: [bloks]}",
+        ["cifar10_vit_small.train.frozen", "'bloks' is no part of", "did you mean blocks?"],
+    ),
+    "unknown augmentation": (
+        "rand_augment: rand-m9",
+        "rand_augment: rnd-m9",
+        ["recipe.rand_augment: RandAugment 'rnd-m9-mstd0.5-inc1'", "must begin with 'rand'"],
+    ),
+    "unknown teacher": (
+        "teacher: none ",
+        "teacher: resnet_50 ",
+        ["recipe.teacher", "torchvision has no model 'resnet_50'; did you mean resnet50?"],
+    ),
+    "a seed beyond 63 bits": (
+        "seeds: [0, 1, 2]",
+        f"seeds: [{2**63}]",
+        ["digits.seeds.0", "less than 9223372036854775808"],
+    ),
+    "too large a batch": (
+        "batch_size: 48\n",
+        f"batch_size: {10**23}\n",
+        ["digits.train.batch_size", "less than or equal to 1048576"],
+    ),
+    "too many threads": ("cpu_threads: 1 ", f"cpu_threads: {10**12} ", ["digits.cpu_threads"]),
     "broken YAML": ("betas: [0.9, 0.999]", "betas: [0.9", ["no valid YAML"]),
     "python tag": ("lr: 2.0e-3", "lr: !!python/object:os.system 1", ["no valid YAML"]),
     "alias": ("seeds: [0, 1, 2]", "seeds: &s [0]\n    cpu_threads: *s", ["aliases"]),
@@ -332,7 +405,7 @@ def test_a_mistake_is_one_line_with_its_place(write, mistake):
     with pytest.raises(ConfigError) as caught:
         check_params(write(text))
     message = str(caught.value)
-    assert "\n" not in message and message.startswith("params.yaml:")
+    assert "\n" not in message and message.startswith("params.yaml")
     for part in said:
         assert part in message, message
 
@@ -341,6 +414,30 @@ def test_the_line_is_the_keys(write):
     text = TEXT.replace("lr: 2.0e-3", "lr: -1")
     with pytest.raises(ConfigError, match=f"params.yaml:{line_of(text, 'lr: -1')}: "):
         check_params(write(text))
+
+
+# What only looks like YAML, and what is said of it.
+UNREADABLE = {
+    "no such day": ("2001-99-99", "month must be in 1..12"),
+    "no integer": ("!!int foo", "invalid literal for int"),
+    "no float": ("!!float abc", "could not convert string to float"),
+    "no boolean": ("!!bool x", "KeyError: 'x'"),
+    "no time": ("!!timestamp foo", "failed to construct timestamp"),
+    "deep": ("[" * 400 + "]" * 400, "nested more than 50 deep"),
+    "long": ("9" * 5000, "limit"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_yaml_cannot_read_is_told_in_one_line(write, kind):
+    value, said = UNREADABLE[kind]
+    text = TEXT.replace("lr: 2.0e-3", f"lr: {value}", 1)
+    assert text != TEXT
+    with pytest.raises(ConfigError) as caught:
+        check_params(write(text))
+    message = str(caught.value)
+    assert re.match(r"params\.yaml(:\d+)? is no valid YAML: ", message) and said in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "just words\n", "\x00"])
@@ -356,8 +453,43 @@ def test_absent_and_huge_files(write, tmp_path):
         check_params(write("#" * (MAX_BYTES + 1)))
 
 
-def test_backbones_are_those_of_the_models_package():
-    from pipelines.check import _backbones
-    from t2t.models import backbones
+def test_networks_are_those_of_the_models_package():
+    """Read as text, they are what an import finds."""
+    assert networks.backbones() == sorted(models.backbones())
+    for backbone in networks.backbones():
+        table = importlib.import_module(f"t2t.models.{backbone}").VARIANTS
+        assert networks.variants(backbone) == {
+            name: networks.Variant(dataclasses.asdict(config), get_type_hints(type(config)))
+            for name, config in table.items()
+        }
 
-    assert _backbones() == sorted(backbones())
+
+def test_parts_are_those_of_a_backbones_networks():
+    for backbone in networks.backbones():
+        if (parts := networks.parts(backbone)) is None:
+            assert backbone == "cnn"
+            continue
+        found = set()
+        for variant in networks.variants(backbone):
+            with torch.device("meta"):
+                network = models.create(variant, backbone=backbone, depth_factor=0.1)
+            found |= {name.partition(".")[0] for name, _ in network.named_parameters()}
+        assert found == parts
+
+
+def test_a_computed_table_is_imported(monkeypatch, tmp_path):
+    (tmp_path / "vit.py").write_text("VARIANTS: dict = make()\n")
+    monkeypatch.setattr(networks, "_MODELS", tmp_path)
+    written = networks.variants("vit")
+    assert networks.variants.__wrapped__("vit") == written
+
+
+def test_teachers_are_torchvisions():
+    assert networks.torchvision_models() == set(torchvision.models.list_models())
+
+
+def test_the_check_brings_no_pytorch():
+    """It comes before every stage, most of which need none."""
+    code = "import sys, pipelines.check as c; c.main(); print('torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert answer.stdout.splitlines()[-1:] == ["False"], answer.stderr

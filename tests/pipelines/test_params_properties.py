@@ -46,6 +46,20 @@ KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "rand_augment": st.sampled_from(["none", "rand-m9-mstd0.5-inc1"]),
 }
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True)
+# Options that each of MODELS has, as they may be and as they may not.
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "depth": st.integers(1, 40),
+    "mlp_ratio": numbers(0.1, 8) | st.integers(1, 8),
+    "drop_path_rate": numbers(0, 0.9),
+    "attention": st.sampled_from(["plain", "se"]),
+}
+WRONG_OPTIONS = st.one_of(
+    st.tuples(st.just("depth"), st.integers(max_value=0) | numbers(1, 9) | st.booleans()),
+    st.tuples(st.just("mlp_ratio"), numbers(-9, 0) | st.booleans()),
+    st.tuples(st.just("drop_path_rate"), numbers(1, 9) | st.just("0.1")),
+    st.tuples(st.just("attention"), st.text("aes", max_size=4).filter(lambda kind: kind != "se")),
+    st.tuples(NAMES.map(lambda name: f"no_{name}"), st.integers(1, 9)),
+)
 
 
 @st.composite
@@ -61,7 +75,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         scale["downstream"], scale["transfer"] = {}, {}
         scales[name] = scale
     rows = {}
-    for number, name in enumerate(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))):
+    names = draw(st.lists(NAMES, min_size=4, max_size=7, unique=True))
+    for number, name in enumerate(names[3:]):
         train = draw(layers)
         # No two rows may be one training: the rate tells them apart.
         train["lr"] = 0.001 + 0.01 * number + draw(numbers(0, 0.005))
@@ -69,16 +84,62 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         paper |= {"params_m": 21.5, "macs_g": 4.8, "delta_pct": None}
         rows[name] = {
             "title": draw(st.text("aä-:#'\"{}[]&*!|>%@ ", min_size=1, max_size=20)),
-            "model": draw(st.sampled_from(MODELS)),
+            "model": draw(networks()),
             "train": train,
             "baseline": draw(st.sampled_from([None, *rows])),
             "paper": draw(st.sampled_from([None, paper])),
         }
     scale = draw(st.sampled_from(list(scales)))
-    tree = {"scale": scale, "scales": scales, "recipe": dict(TREE["recipe"])}
-    others = ("derived", "released", "analyses", "downstream", "transfer_recipes", "transfers")
-    rest = {"rows": rows, "tables": [], "claims": {}} | {section: {} for section in others}
-    return copy.deepcopy(tree | rest)
+    tree = {"scale": scale, "scales": scales, "recipe": dict(TREE["recipe"]), "rows": rows}
+    return copy.deepcopy(tree | draw(what_needs_rows(names[:3], rows, scales)))
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> dict[str, Any]:
+    """A network, with or without options of its own."""
+    overrides = draw(st.none() | st.fixed_dictionaries({}, optional=OPTIONS))
+    return draw(st.sampled_from(MODELS)) | ({} if overrides is None else {"overrides": overrides})
+
+
+@st.composite
+def what_needs_rows(
+    draw: st.DrawFn, names: list[str], rows: dict[str, Any], scales: dict[str, Any]
+) -> dict[str, Any]:
+    """The sections that speak of rows, each empty or with one entry; `names` for those."""
+    sections = ("derived", "released", "analyses", "downstream", "transfer_recipes", "transfers")
+    tree: dict[str, Any] = {"tables": [], "claims": {}} | {section: {} for section in sections}
+    derived, released, transfer = names
+    needed = draw(st.sampled_from(list(rows)))
+    common = {"title": "A title", "baseline": draw(st.sampled_from([None, needed])), "paper": None}
+    if draw(st.booleans()):
+        role = draw(st.sampled_from(["weights", "teacher"]))
+        model = rows[needed]["model"] if role == "weights" else draw(networks())
+        phase = draw(st.sampled_from(["train", "fine"]))
+        says = {"needs": needed, "role": role, "phase": phase, "model": copy.deepcopy(model)}
+        tree["derived"][derived] = common | says | {"train": {"lr": draw(numbers(0.001, 0.9))}}
+    if draw(st.booleans()):
+        says = {"model": draw(networks()), "phase": "train", "weights": "weights.pth"}
+        says |= {"sha256": None, "expected_top1_pct": draw(st.none() | numbers(0, 100))}
+        tree["released"][released] = common | says
+    if draw(st.booleans()):
+        for section in ("downstream", "transfer_recipes"):
+            tree[section] = copy.deepcopy(TREE[section])
+        for scale in scales.values():
+            for key in ("downstream", "transfer"):
+                scale[key] = copy.deepcopy(TREE["scales"]["digits"][key])
+        says = {"needs": needed, "set": draw(st.sampled_from(list(tree["downstream"])))}
+        says |= {"recipe": draw(st.sampled_from(list(tree["transfer_recipes"])))}
+        says |= {"start": draw(st.sampled_from(["trained", "scratch"])), "train": {"seeds": 1}}
+        says |= {"model": copy.deepcopy(rows[needed]["model"]), "title": "To", "paper": None}
+        tree["transfers"][transfer] = says
+    printed = [name for name, row in rows.items() if row["paper"] is not None]
+    if printed and draw(st.booleans()):
+        tree["tables"] = [{"table": 7, "title": "Its parts", "blocks": {"All": printed}}]
+    if draw(st.booleans()):
+        says = {"title": "A claim", "kind": "figure", "source": "text", "row": needed}
+        tree["claims"]["claim"] = says
+        tree["analyses"][needed] = {"images": draw(st.integers(1, 99)), "removal_images": 1}
+    return tree
 
 
 def written(tree: Any, path: Path, *, flow: bool | None = False, width: int = 100) -> Path:
@@ -144,7 +205,7 @@ def test_a_valid_document_is_read_as_it_stands_however_it_is_written(all_faults,
     hold(all_faults, tally, check, tree=documents(), **styles)
 
 
-def places(tree: dict[str, Any]) -> list[tuple[str, ...]]:
+def places(tree: dict[str, Any]) -> list[tuple[str | int, ...]]:
     """Every key that a document may have, by its path, but names of scales and rows."""
     scale, row = next(iter(tree["scales"])), next(iter(tree["rows"]))
     found = [("recipe", key) for key in tree["recipe"]]
@@ -152,10 +213,15 @@ def places(tree: dict[str, Any]) -> list[tuple[str, ...]]:
     found += [("scales", scale, "shards", "image_size"), ("scales", scale, "model", "width_factor")]
     found += [("rows", row, key) for key in tree["rows"][row]]
     found += [("rows", row, "model", key) for key in ("backbone", "variant")]
+    for section in ("derived", "released", "transfers", "analyses"):
+        found += [(section, name, key) for name in tree[section] for key in tree[section][name]]
+    # Without its row, a claim is wrong as a whole.
+    found += [("claims", name, key) for name in tree["claims"] for key in ("title", "kind")]
+    found += [("tables", 0, key) for table in tree["tables"] for key in table]
     return found
 
 
-def change(tree: dict[str, Any], path: tuple[str, ...], how: str) -> tuple[str, ...] | None:
+def change(tree: dict[str, Any], path: tuple[str | int, ...], how: str) -> tuple | None:
     """Makes the document wrong at `path`; the path that an error must name, None for no change."""
     parent: Any = tree
     for name in path[:-1]:
@@ -184,6 +250,18 @@ def change(tree: dict[str, Any], path: tuple[str, ...], how: str) -> tuple[str, 
 HOWS = ("missing", "misspelt", "a mapping", "a list", "a string", "negative", "not a number")
 
 
+def refusal(tree: dict[str, Any], path: Path) -> str:
+    """The key that the one line names with which the document is refused."""
+    file = written(tree, path)
+    with pytest.raises(ConfigError) as caught:
+        check_params(file)
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith("params.yaml:")
+    _, line, named, _ = re.split(":", message, maxsplit=3)
+    assert 1 <= int(line) <= len(file.read_text().splitlines())
+    return named.strip()
+
+
 def test_an_invalid_document_is_refused_at_its_key(all_faults, tally, tmp_path):
     def check(data: st.DataObject, tree: dict[str, Any], how: str) -> None:
         # So that the recipe's own values are read, and the rows stay apart.
@@ -193,15 +271,35 @@ def test_an_invalid_document_is_refused_at_its_key(all_faults, tally, tmp_path):
             row["train"] = {"lr": row["train"]["lr"]}
         path = change(tree, data.draw(st.sampled_from(places(tree))), how)
         assume(path is not None)
-        file = written(tree, tmp_path / "params.yaml")
-        with pytest.raises(ConfigError) as caught:
-            check_params(file)
-        message = str(caught.value)
-        assert "\n" not in message and message.startswith("params.yaml:")
-        _, line, named, _ = re.split(":", message, maxsplit=3)
-        assert 1 <= int(line) <= len(file.read_text().splitlines())
-        wanted = ".".join(path or ())
-        assert named.strip().startswith(wanted) or wanted.startswith(named.strip()), message
+        named, wanted = refusal(tree, tmp_path / "params.yaml"), ".".join(map(str, path or ()))
+        # The key itself or what is wrong below it; of a misspelt one, as it stands or should.
+        right = named == wanted or named.startswith(f"{wanted}.")
+        assert right or how == "misspelt" and named == f"{wanted}x", (named, wanted)
 
     drawn = {"data": st.data(), "tree": documents(), "how": st.sampled_from(HOWS)}
     hold(all_faults, tally, check, **drawn)
+
+
+def test_a_network_that_cannot_be_made_is_refused_at_its_key(all_faults, tally, tmp_path):
+    def check(data: st.DataObject, tree: dict[str, Any]) -> None:
+        entries = [(section, name) for section in ("rows", "released") for name in tree[section]]
+        # One that goes on from weights is first of all another network than that of the weights.
+        derived = tree["derived"].items()
+        entries += [("derived", name) for name, row in derived if row["role"] == "teacher"]
+        section, name = data.draw(st.sampled_from(entries))
+        model = tree[section][name]["model"]
+        key = data.draw(st.sampled_from(["backbone", "variant", "overrides"]))
+        wanted = f"{section}.{name}.model.{key}"
+        if key == "overrides":
+            option, value = data.draw(WRONG_OPTIONS)
+            model.setdefault(key, {})[option] = value
+            wanted += f".{option}"
+        else:
+            model[key] = data.draw(NAMES.map(lambda other: f"no_{other}"))
+        # A network that others go on from must be theirs too, which is not the question here.
+        for other in (*tree["derived"].values(), *tree["transfers"].values()):
+            if other["needs"] == name and other.get("role") != "teacher":
+                other["model"] = copy.deepcopy(model)
+        assert refusal(tree, tmp_path / "params.yaml") == wanted
+
+    hold(all_faults, tally, check, data=st.data(), tree=documents())
