@@ -1,12 +1,19 @@
 """What the report is asked to show: rows, tables, claims, transfers and analyses of params.yaml."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 from pipelines.params.paper import Claim, PaperTable
 from pipelines.params.reader import Name, Params
 from pipelines.params.table import DerivedRow, Paper, Row
-from pipelines.params.training import Section, resolve_recipe, row_seeds
+from pipelines.params.training import (
+    ModelScale,
+    Section,
+    image_size_of,
+    resolve_recipe,
+    row_seeds,
+)
 from t2t.reporting.infos import (
     Ancestor,
     ClaimInfo,
@@ -17,6 +24,7 @@ from t2t.reporting.infos import (
     TransferInfo,
     TransferPaper,
 )
+from t2t.training.recipe import asked_sha256
 
 
 def asked_scale(params: Params, scale: str) -> ScaleInfo:
@@ -37,6 +45,15 @@ def _trained_rows(params: Params, scale: str) -> Iterator[tuple[str, RowInfo]]:
         for name in params.part(section, dict):
             row = params.part(f"{section}.{name}", kind)
             recipe = resolve_recipe(params, scale, name, section)
+            sizes = params.part(f"scales.{scale}.model", ModelScale)
+            seeds = row_seeds(params, scale, name, section)
+            asked = {
+                **row.model.model_dump(),
+                **sizes.model_dump(),
+                "image_size": image_size_of(params, scale, name, section),
+                "role": row.role if isinstance(row, DerivedRow) else None,
+                "recipe": dataclasses.asdict(recipe),
+            }
             yield (
                 name,
                 RowInfo(
@@ -48,10 +65,11 @@ def _trained_rows(params: Params, scale: str) -> Iterator[tuple[str, RowInfo]]:
                     train_fraction=recipe.train_fraction,
                     recipe={
                         **row.model.model_dump(),
-                        **params.part(f"scales.{scale}.model", dict),
+                        **sizes.model_dump(),
                         **vars(recipe),
-                        "seeds": row_seeds(params, scale, name, section),
+                        "seeds": seeds,
                     },
+                    asked_sha256=asked_sha256(asked, seeds),
                 ),
             )
 

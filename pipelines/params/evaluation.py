@@ -30,4 +30,5 @@ class Measure(ParamsPart):
 # `released.<row>.weights`: a URL, or a path below T2T_DATA_ROOT or data/downloads.
 Weights = Annotated[str, Field(min_length=1)]
 Expected = Annotated[float, Field(ge=0, le=100)] | None
+# `released.<row>.sha256`: null until the file is first used, which then is told it.
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -36,8 +36,19 @@ def obtain_weights(weights: str, sha256: str | None, roots: Roots) -> Path:
     is in none, or a path below a root.
 
     Raises DataError where it is missing, saying where it is looked for, or has another checksum;
-    EnvironmentProblem where a download fails; ConfigError for a path that leads out of the roots.
+    EnvironmentProblem where a download fails; ConfigError for a path that leads out of the roots,
+    and, naming the checksum of the file that is there now, where `sha256` is None.
     """
+    path = _found_or_fetched(weights, sha256, roots)
+    if sha256 is None:
+        raise ConfigError(
+            f"{path}: no checksum is known of these weights, so damage would go unnoticed; if it "
+            f"is the right file, write `sha256: {sha256_file(path)}` into its row in params.yaml"
+        )
+    return path
+
+
+def _found_or_fetched(weights: str, sha256: str | None, roots: Roots) -> Path:
     if weights.startswith(_URL):
         name = f"{FOLDER}/{weights.rsplit('/', 1)[-1]}"
         return obtain_file(roots, name, Remote(weights, sha256=sha256), download=True) / name

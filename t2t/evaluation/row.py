@@ -19,7 +19,7 @@ from t2t.evaluation.intervals import top1_summary
 from t2t.evaluation.predict import predict
 from t2t.evaluation.predictions import Predictions, write_predictions
 from t2t.files import sealed, sha256_text, write_json, write_text
-from t2t.training.config import network_of
+from t2t.training.config import network_of, sha256_asked_of
 from t2t.training.curves import curves_csv
 from t2t.training.devices import FIRST_PLACE
 from t2t.training.finished import finished_runs
@@ -43,7 +43,8 @@ class RowEvaluation:
 
     `predictions` are of the averaged weights, `extra` what they get on further sets; `classes` are
     names in label order.
-    `curves_sha256` is that of the learning curves which the same runs give (`curves_csv`).
+    `curves_sha256` is that of the learning curves which the same runs give (`curves_csv`),
+    `asked_sha256` that of what was asked of the row when they were trained.
     """
 
     configs: tuple[Mapping[str, Any], ...]
@@ -54,6 +55,7 @@ class RowEvaluation:
     predictions: tuple[Predictions, ...]
     extra: tuple[ExtraAnswers, ...]
     classes: tuple[str, ...]
+    asked_sha256: str
 
     def metrics_per_seed(self) -> list[dict[str, float]]:
         """One flat set of figures per seed, the network's cost among them."""
@@ -144,6 +146,7 @@ def evaluate_row(runs: Path, shards: Path, extra_sets: Path | None = None) -> Ro
         predictions=tuple(predictions),
         extra=tuple(answers),
         classes=loader.classes,
+        asked_sha256=sha256_asked_of(configs),
     )
 
 
@@ -152,8 +155,8 @@ def write_evaluation(
 ) -> None:
     """Writes the summary (JSON), `facts` in it, and a table with a line per seed (CSV).
 
-    The summary is sealed and says which table and which learning curves belong to it, so that a
-    report notices files of another run.
+    The summary is sealed and says which table, which learning curves and which configuration
+    belong to it, so that a report notices files of another run.
     """
     metrics.parent.mkdir(parents=True, exist_ok=True)
     seeds.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +165,7 @@ def write_evaluation(
     companions = {
         "evaluations_sha256": sha256_text(table),
         "curves_sha256": evaluation.curves_sha256,
+        "asked_sha256": evaluation.asked_sha256,
     }
     write_json(metrics, sealed(evaluation.summary() | dict(facts or {}) | companions))
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from t2t.nn.patch_embed import PATCH
 _CONTAINERS = ("state_dict_ema", "state_dict", "model", "net")
 _HEADS = ("head", "head_dist", "fc", "classifier")
 _SHOWN = 3
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 State = dict[str, Tensor]
 
@@ -63,10 +66,12 @@ def load_released(
     what the network was made with, or interpolated as `position` asks.
 
     Raises:
-        CheckpointError: the file cannot be read, is no checkpoint, or does not fit the model.
+        CheckpointError: the file cannot be read, is no checkpoint, holds what are no finite
+            numbers, or does not fit the model.
     """
     file = _read(Path(path))
     own = model.state_dict()
+    _expect_numbers(file, own)
     state = dict(file.state)
     remade = _without_foreign_head(state, own, own_head)
     fate = _fit_positions(model, file, state, own, position)
@@ -117,6 +122,7 @@ def _read_safetensors(path: Path) -> _File:
 
 
 def _read_torch(path: Path) -> _File:
+    _expect_sound_zip(path)
     try:
         # timm's checkpoints hold the arguments of their training.
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -133,6 +139,19 @@ def _read_torch(path: Path) -> _File:
     if all(isinstance(key, str) and key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
     return _File(path, state, container)
+
+
+def _expect_sound_zip(path: Path) -> None:
+    """Compares the checksums in what torch.save writes today, which torch.load does not."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except Exception as error:  # of damaged bytes, as above
+        raise CheckpointError(f"{path}: damaged: {_line(error)}; get it again") from None
+    if damaged is not None:
+        raise CheckpointError(f"{path}: damaged: {damaged!a} has another CRC-32; get it again")
 
 
 def is_head(key: str) -> bool:
@@ -199,6 +218,24 @@ def _interpolate(
     patches = F.interpolate(patches, grid, mode="bicubic", align_corners=False)
     patches = patches.flatten(2).transpose(1, 2).to(table.dtype)
     return torch.cat([table[:, :first], patches], dim=1)
+
+
+def _expect_numbers(file: _File, own: State) -> None:
+    """Raises CheckpointError unless every tensor that the model has too is dense, of real numbers
+    as the model's is (integers for integers), and finite, as the model will hold it."""
+    for key in file.state.keys() & own.keys():
+        value, mine = file.state[key], own[key]
+        kinds = _FLOATS if mine.is_floating_point() else _INTEGERS
+        dense = value.layout is torch.strided and not value.is_nested and not value.is_meta
+        if not dense or value.dtype not in kinds:
+            layout = "" if dense else "meta " if value.is_meta else f"{value.layout} "
+            found = f"{layout}{value.dtype}".replace("torch.", "")
+            wanted = "integers" if kinds is _INTEGERS else "dense floating-point numbers"
+            raise CheckpointError(f"{file.path}: {key} is {found}; a network needs {wanted}")
+        if not value.to(mine.dtype).isfinite().all():
+            raise CheckpointError(
+                f"{file.path}: {key} holds NaN or infinity; the file is damaged, get it again"
+            )
 
 
 def _expect_fit(path: Path, state: State, own: State) -> None:

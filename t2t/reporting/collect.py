@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from t2t.errors import ConfigError
+from t2t.errors import ConfigError, DataError
 from t2t.reporting.compare import Estimate, paired_delta
 from t2t.reporting.infos import ClaimInfo, RowInfo, ScaleInfo, TableInfo, TransferInfo
 from t2t.reporting.measurements import (
@@ -121,7 +121,8 @@ def collect(
     A row without a metrics file counts as not run, and so does any other part whose file is
     absent. Files of other rows are never read. `analyses` are ids of rows.
     Raises ConfigError for a baseline or an ancestor that is no other row, DataError (naming file
-    and key) for a missing, damaged or contradictory file.
+    and key) for a missing, damaged or contradictory file, and for figures of a row of which
+    something else was asked when they were measured.
     """
     if not rows:
         raise ConfigError("rows: nothing to report, at least one row is needed")
@@ -133,6 +134,8 @@ def collect(
         ReportRow(row, info, results[row], None, costs.rows.get(row) if costs else None)
         for row, info in rows.items()
     )
+    for row in found:
+        _check_asked(row, folder)
     report = Report(
         scale,
         found,
@@ -165,6 +168,16 @@ def _result(folder: Path, row: str, info: RowInfo, scale: str) -> RowResult | No
         return None
     seeds, curve = (folder / part / f"{row}.csv" for part in ("evaluations", "curves"))
     return read_result(metrics, seeds, None if info.released else curve, row=row, scale=scale)
+
+
+def _check_asked(row: ReportRow, folder: Path) -> None:
+    """Figures beside a recipe that they are not of would pass for its own."""
+    measured = row.result.metrics.asked_sha256 if row.result else None
+    if row.info.asked_sha256 and measured and measured != row.info.asked_sha256:
+        raise DataError(
+            f"{folder / 'metrics' / row.id}.json: asked_sha256: the network, recipe or seeds of "
+            f"{row.id} were changed since it was measured; run `{row.command}`"
+        )
 
 
 def _with_delta(report: Report, row: ReportRow) -> ReportRow:

@@ -33,7 +33,8 @@ class RowInfo:
     """One row of the table; `baseline` is the id of the row its difference is taken from.
 
     `variant` and `train_fraction` say what is trained on which share of the images, `recipe` is
-    the row's whole configuration, for people. A `released` row's weights were not trained here.
+    the row's whole configuration, for people, and `asked_sha256` the hash of what of it decides
+    the figures, "" where none is known. A `released` row's weights were not trained here.
     """
 
     title: str
@@ -44,6 +45,7 @@ class RowInfo:
     train_fraction: float = 1.0
     recipe: Mapping[str, object] = field(default_factory=dict)
     released: bool = False
+    asked_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ class NetworkMetrics(Top1):
 
 
 class RowMetrics(NetworkMetrics):
-    """The figures of one row; MACs in billions. `released` is null where it was trained here."""
+    """The figures of one row; MACs in billions. `released` is null where it was trained here,
+    `asked_sha256` in a file that is older than that key."""
 
     row: str
     top1_raw_pct: Percent
@@ -87,6 +88,7 @@ class RowMetrics(NetworkMetrics):
     curves_sha256: str
     extra_sets: Mapping[str, ExtraTop1]
     released: Published | None = None
+    asked_sha256: str | None = None
 
 
 class SeedResult(_Record):

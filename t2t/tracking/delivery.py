@@ -26,6 +26,7 @@ from t2t.training.workspace import RESULT, RUN_SEAL, is_finished
 SYSTEM_JOURNAL = "system.jsonl"
 JOURNALS = (JOURNAL, SYSTEM_JOURNAL)
 _LEDGER = "mirror.json"
+_END_BYTES = 32
 # Tag of a run whose history did not come from a journal.
 HISTORY, IMPORTED = "history", "imported"
 # Tags for people, by row: its title, where the paper prints it, and so on.
@@ -49,7 +50,13 @@ class Delivery:
 
     def _owed(self, name: str) -> list[tuple[int, dict[str, Any]]]:
         """Events of a journal that were not delivered yet, each with the byte behind it."""
-        return list(read_journal_from(self.folder / name, self._done.get(_bytes_of(name), 0)))
+        return list(read_journal_from(self.folder / name, self._delivered_bytes(name)))
+
+    def _delivered_bytes(self, name: str) -> int:
+        """How far a journal was delivered; 0 where it was made again since, with other lines."""
+        end = self._done.get(_bytes_of(name), 0)
+        known = self._done.get(_end_of(name))
+        return end if known is None or known == _text_before(self.folder / name, end) else 0
 
     def _owes_result(self) -> bool:
         return is_finished(self.folder) and not self._done.get("model")
@@ -71,6 +78,7 @@ class Delivery:
             if owed := self._owed(name):
                 ends, events = zip(*owed, strict=True)
                 self._deliver_events(client, events)
+                self._done[_end_of(name)] = _text_before(self.folder / name, ends[-1])
                 self._note(_bytes_of(name), ends[-1])
         if self._owes_result():
             run_id = self._run_id(client)
@@ -152,6 +160,20 @@ def told(error: Exception, uri: str) -> str:
 def _bytes_of(journal: str) -> str:
     """The ledger's key for how far a journal was delivered."""
     return f"{journal}_bytes"
+
+
+def _end_of(journal: str) -> str:
+    """The ledger's key for the text with which what was delivered of a journal ends."""
+    return f"{journal}_end"
+
+
+def _text_before(path: Path, end: int) -> str:
+    """The last bytes before byte `end` of a file, which in a journal are a line's checksum."""
+    if not path.exists():
+        return ""
+    with open(path, "rb") as stream:
+        stream.seek(max(0, end - _END_BYTES))
+        return stream.read(min(end, _END_BYTES)).decode(errors="replace")
 
 
 def _ledger_at(path: Path) -> dict[str, Any]:

@@ -35,7 +35,10 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    for _, old in _stored(folder)[KEPT:]:
+    # One of this step that is named otherwise was damaged, or it would not have been made again.
+    others = [(at, old) for at, old in _stored(folder) if old != path]
+    twins = [old for at, old in others if at == step]
+    for old in twins + [old for at, old in others if at != step][KEPT - 1 :]:
         old.unlink(missing_ok=True)
     return path
 

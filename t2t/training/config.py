@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from torch import nn
 
 from t2t.errors import DataError
 from t2t.models import create
-from t2t.training.recipe import Recipe
+from t2t.training.recipe import Recipe, asked_sha256
 from t2t.training.workspace import check_run
 
 TRAIN_SHARD, VAL_SHARD, FINE_VAL_SHARD = "train.beton", "val.beton", "val_fine.beton"
@@ -94,6 +94,16 @@ class RunConfig:
             digest = self.parent.config()["digest"]
             plain["parent"] = {"role": self.parent.role, "digest": digest}
         return plain
+
+
+def sha256_asked_of(configs: Sequence[Mapping[str, Any]]) -> str:
+    """`asked_sha256` of the row whose runs, one for each seed, have these config.json."""
+    first = configs[0]
+    asked = dict(first) | {
+        "image_size": None if first["val_shard"] == VAL_SHARD else first["image_size"],
+        "role": first["parent"]["role"] if first["parent"] else None,
+    }
+    return asked_sha256(asked, (config["seed"] for config in configs))
 
 
 def network_of(config: Mapping[str, Any]) -> nn.Module:

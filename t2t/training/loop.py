@@ -17,7 +17,7 @@ from t2t.errors import CheckpointError, ConfigError, Preempted
 from t2t.training.checkpoint import load_checkpoint, save_checkpoint
 from t2t.training.devices import device_name
 from t2t.training.inputs import Inputs
-from t2t.training.journal import Journal, read_journal
+from t2t.training.journal import Journal, restored_journal
 from t2t.training.losses import LossLog
 from t2t.training.objective import Objective
 from t2t.training.optim import set_learning_rates
@@ -40,7 +40,7 @@ class Fit:
 
     `network` is the model's forward pass, compiled or shared as the devices ask. `passes` are this
     process's positions in a batch, in the portions that the device takes at once. `label` names
-    the run in messages and on the progress bar.
+    the run in messages and on the progress bar. Before `run`, `resume` opens its journal.
 
     Raises ConfigError where there are fewer training images than a batch holds.
     """
@@ -60,7 +60,7 @@ class Fit:
     bar_line: int
 
     def __post_init__(self):
-        self.journal = Journal(self.folder / JOURNAL) if self.ranks.is_first else None
+        self.journal: Journal | None = None
         self.losses = LossLog(self.state, self.ranks, self.label, self.folder)
         self.poll = Poll(self.ranks)
         self.top1_pct = math.nan
@@ -73,27 +73,22 @@ class Fit:
             )
 
     def resume(self) -> None:
-        """Continues from the newest sound checkpoint, where there is one."""
-        stored = load_checkpoint(self.folder)
-        if stored is None:
-            return
-        if stored["digest"] != self.digest:
-            raise CheckpointError(
-                f"{self.folder}: the checkpoint is another run's; delete the folder"
-            )
-        self.state.load_state_dict(stored["state"])
-        self._check_journal()
+        """Continues from the newest sound checkpoint, where there is one, and opens the journal.
 
-    def _check_journal(self) -> None:
-        """What happened before the checkpoint was on the disk before it was."""
-        if self.journal is None:
-            return
-        epochs = sum(event["kind"] == "epoch" for event in read_journal(self.journal.path))
-        done = self.state.step // self.steps_per_epoch
-        if epochs < done:
-            raise CheckpointError(
-                f"{self.journal.path}: has lost lines, {epochs} of {done} epochs are there; delete "
-                "the folder to restart"
+        Raises CheckpointError where all of them are damaged, or another run's; DataError for a
+        damaged journal without any checkpoint.
+        """
+        stored = load_checkpoint(self.folder)
+        if stored is not None:
+            if stored["digest"] != self.digest:
+                raise CheckpointError(
+                    f"{self.folder}: the checkpoint is another run's; delete the folder"
+                )
+            self.state.load_state_dict(stored["state"])
+        if self.ranks.is_first:
+            path = self.folder / JOURNAL
+            self.journal = (
+                Journal(path) if stored is None else restored_journal(path, stored["journal"])
             )
 
     def run(self, stop: StopRequest) -> None:
@@ -240,6 +235,10 @@ class Fit:
         """Every process waits for the first, whose state is everyone's."""
         if self.journal is not None:
             self.journal.sync()
-            content = {"digest": self.digest, "state": self.state.state_dict()}
+            content = {
+                "digest": self.digest,
+                "state": self.state.state_dict(),
+                "journal": self.journal.text,
+            }
             save_checkpoint(self.folder, self.state.step, content)
         self.ranks.barrier()

@@ -4,10 +4,16 @@ The paper's values stand in params.yaml; here is what each knob means and which 
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from t2t.errors import ConfigError
+from t2t.files import json_text, sha256_text
+
+# What is asked of every run of a row, besides its recipe: its network, larger images (None for
+# those of the shards), and what another row's runs are to it (None where it needs none).
+_ASKED = ("backbone", "variant", "width_factor", "depth_factor", "image_size", "role")
 
 
 class RecipeError(ConfigError):
@@ -167,6 +173,21 @@ def learning_rate(recipe: Recipe, epoch: int, factor: float = 1.0) -> float:
         return recipe.min_lr
     cosine = 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
     return recipe.min_lr + (peak - recipe.min_lr) * cosine
+
+
+def asked_sha256(asked: Mapping[str, Any], seeds: Iterable[int]) -> str:
+    """SHA-256 of what is asked of a row and decides its figures, and of nothing of the machine.
+
+    asked: a value for each of _ASKED, the network's `overrides`, and the `recipe` as plain values.
+    """
+    recipe = dict(asked["recipe"])
+    content = {key: asked[key] for key in _ASKED} | {
+        # A run's own configuration has it among them.
+        "overrides": {"drop_path_rate": recipe["drop_path"], **asked["overrides"]},
+        "recipe": recipe,
+        "seeds": sorted(seeds),
+    }
+    return sha256_text(json_text(content))
 
 
 def averaging_decay(recipe: Recipe, total_steps: int) -> float:

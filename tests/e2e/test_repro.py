@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from t2t.files import SEAL
+from t2t.files import SEAL, sha256_file
 from tests.e2e.project import Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -152,10 +152,10 @@ def test_added_derived_row_runs_that_row_and_the_report(project):
 RELEASED = """released:
   t2t_vit_14_released:
     title: T2T-ViT-14, published
-    model: {backbone: t2t_vit, variant: t2t_vit_14}
+    model: {{backbone: t2t_vit, variant: t2t_vit_14}}
     phase: train
     weights: elsewhere/81.5_T2T_ViT_14.pth.tar
-    sha256: null
+    sha256: {sha256}
     expected_top1_pct: null
     baseline: t2t_vit_14
     paper: null
@@ -168,7 +168,8 @@ def test_published_weights_are_scored_as_a_row_of_their_own(project):
     weights = project.folder / "data/downloads/elsewhere/81.5_T2T_ViT_14.pth.tar"
     weights.parent.mkdir(parents=True)
     torch.save({"state_dict_ema": load_file(own), "epoch": 309}, weights)
-    project.write("params.yaml", project.read("params.yaml").replace("released: {}\n", RELEASED))
+    rows = RELEASED.format(sha256=sha256_file(weights))
+    project.write("params.yaml", project.read("params.yaml").replace("released: {}\n", rows))
     row = ["fetch_released@t2t_vit_14_released", "evaluate_released@t2t_vit_14_released"]
     assert sorted(project.repro("compare")) == sorted([*row, "catalogue", "compare"])
     metrics, published = (

@@ -120,9 +120,10 @@ def test_a_url_is_fetched_once_into_the_downloads(server, tmp_path):
     address = server.add(NAME, b"weights").url
     sha256 = hashlib.sha256(b"weights").hexdigest()
     server.asked.clear()
-    for wanted in (None, sha256):
-        path = obtain_weights(address, wanted, Roots(downloads=tmp_path))
-        assert path == tmp_path / "released" / NAME and path.read_bytes() == b"weights"
+    with pytest.raises(ConfigError, match=f"{NAME}: no checksum .* write `sha256: {sha256}` into"):
+        obtain_weights(address, None, Roots(downloads=tmp_path))
+    path = obtain_weights(address, sha256, Roots(downloads=tmp_path))
+    assert path == tmp_path / "released" / NAME and path.read_bytes() == b"weights"
     assert server.asked == [NAME]
     with pytest.raises(DataError, match="SHA-256"):
         obtain_weights(address, "0" * 64, Roots(downloads=tmp_path))
@@ -132,7 +133,10 @@ def test_a_path_is_below_a_root(tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "x.pth").write_bytes(b"weights")
     roots = Roots(downloads=tmp_path / "downloads", shared=tmp_path)
-    assert obtain_weights("own/x.pth", None, roots) == tmp_path / "own" / "x.pth"
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    assert obtain_weights("own/x.pth", sha256, roots) == tmp_path / "own" / "x.pth"
+    with pytest.raises(ConfigError, match=f"x.pth: no checksum .* write `sha256: {sha256}` into"):
+        obtain_weights("own/x.pth", None, roots)
     with pytest.raises(DataError, match="own/y.pth is not in .* put the file there"):
         obtain_weights("own/y.pth", None, roots)
     with pytest.raises(DataError, match="SHA-256 .*, expected 000"):

@@ -11,7 +11,7 @@ from t2t.evaluation.complexity import complexity
 from t2t.evaluation.row import evaluate_row, write_evaluation
 from t2t.files import is_sealed, sha256_file, sha256_text
 from t2t.models import create
-from t2t.training.config import Parent
+from t2t.training.config import Parent, sha256_asked_of
 from t2t.training.curves import curves_csv
 from t2t.training.run import train_run
 from tests.runs import changed, short_config, with_fine_images
@@ -76,6 +76,7 @@ def test_figures_are_written_for_each_seed(rows, fine_shards, tmp_path):
     assert is_sealed(written) and evaluation.summary().items() <= written.items()
     assert written["evaluations_sha256"] == sha256_file(tmp_path / "b" / "row.csv")
     assert written["curves_sha256"] == sha256_text(curves_csv({0: rows / "fine" / "seed_0"}))
+    assert written["asked_sha256"] == sha256_asked_of(evaluation.configs)
     head, line = (tmp_path / "b" / "row.csv").read_text().splitlines()
     figures = dict(zip(head.split(","), line.split(","), strict=True))
     assert figures["digest"] == evaluation.configs[0]["digest"]

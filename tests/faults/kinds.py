@@ -106,6 +106,11 @@ KINDS = {
             expected=newest_sound,
             names=lambda path: (str(path.parent),),
         ),
+        Kind(
+            "published weights",
+            kinds_of_results.make_published,
+            kinds_of_results.read_published,
+        ),
         Kind("finished run", kinds_of_results.make_runs, kinds_of_results.read_runs),
         Kind(
             "metrics",

@@ -1,20 +1,26 @@
-"""What a project makes and reads again: runs, metrics, journals; and its params.yaml."""
+"""What a project makes and reads again: runs, metrics, journals; published weights; params.yaml."""
 
 import dataclasses
+import hashlib
+import json
 import typing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ruamel.yaml import YAML
 
 from pipelines.check import check_params
 from pipelines.params.training import resolve_recipe
 from t2t.data.shards import write_shard
-from t2t.data.sources import open_prepared, prepare
+from t2t.data.sources import Roots, open_prepared, prepare
 from t2t.evaluation.paired import differences
 from t2t.evaluation.predictions import Predictions, read_row, write_predictions
+from t2t.evaluation.released_run import obtain_weights
 from t2t.evaluation.row import evaluate_row
+from t2t.files import sha256_file
+from t2t.models import create, load_released, save_safetensors
 from t2t.reporting.collect import collect
 from t2t.reporting.table import table_csv, table_markdown
 from t2t.training.journal import Journal, read_journal
@@ -48,6 +54,40 @@ def make_runs(folder: Path) -> None:
 def read_runs(folder: Path) -> Any:
     evaluation = evaluate_row(folder, folder.parent / "shards")
     return evaluation.summary(), evaluation.metrics_per_seed(), evaluation.curves_sha256
+
+
+PUBLISHED = {"zip.pth": True, "legacy.pth": False}
+
+
+def make_published(folder: Path) -> None:
+    """In every form that published weights have; what is known of them lies outside."""
+    torch.manual_seed(0)
+    model = _published_network()
+    for name, as_zip in PUBLISHED.items():
+        content = {"epoch": 3, "state_dict_ema": model.state_dict()}
+        torch.save(content, folder / name, _use_new_zipfile_serialization=as_zip)
+    save_safetensors(model, folder / "weights.safetensors")
+    known = {path.name: sha256_file(path) for path in folder.iterdir()}
+    (folder.parent / "known.json").write_text(json.dumps(known))
+
+
+def read_published(folder: Path) -> Any:
+    """The weights as a row takes them, and what has a checksum of its own as anybody does."""
+    known = json.loads((folder.parent / "known.json").read_text())
+    roots = Roots(shared=folder)
+    paths = [folder / "zip.pth", *(obtain_weights(name, known[name], roots) for name in known)]
+    return [_weights_of(path) for path in paths]
+
+
+def _weights_of(path: Path) -> str:
+    model = _published_network()
+    load_released(model, path)
+    content = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
+    return hashlib.sha256(content).hexdigest()
+
+
+def _published_network() -> torch.nn.Module:
+    return create("t2t_vit_7", image_size=32, num_classes=10, width_factor=0.1, depth_factor=0.3)
 
 
 def make_metrics(folder: Path) -> None:

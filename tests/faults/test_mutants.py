@@ -12,6 +12,7 @@ COUNTS = {
     "image file": 100,
     "archive": 100,
     "checkpoint": 100,
+    "published weights": 100,
     "finished run": 120,
     "metrics": 120,
     "predictions": 100,

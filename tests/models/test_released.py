@@ -1,6 +1,7 @@
 """Checkpoints as they are found in the wild."""
 
 import argparse
+import math
 import os
 import pickle
 
@@ -152,6 +153,13 @@ def _changed(change):
     return state
 
 
+_NAN = torch.full((24,), math.nan)
+
+
+def _with(key, value):
+    return _changed(lambda state: state.update({key: value}))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -164,12 +172,21 @@ def _changed(change):
         (lambda: _network("t2t_vit_t_14").state_dict(), r"lacks .* and \d+ more; has besides"),
         (lambda: _network("vit_base").state_dict(), "do not fit"),
         (lambda: _changed(lambda s: s.update(pos_embed=torch.ones(1, 9, 24))), "pos_embed"),
+        (lambda: _with("norm.bias", _NAN), r"norm\.bias holds NaN or infinity"),
+        (lambda: _with("norm.bias", _NAN.double().nan_to_num(1e300)), r"norm\.bias holds NaN or"),
+        (lambda: _with("norm.bias", _NAN.to(torch.complex64)), r"norm\.bias is complex64"),
+        (lambda: _with("norm.bias", torch.ones(24, dtype=torch.int8)), r"norm\.bias is int8"),
+        (lambda: _with("norm.bias", torch.ones(24, dtype=torch.bool)), r"norm\.bias is bool"),
+        (lambda: _with("norm.bias", torch.ones(24, device="meta")), r"norm\.bias is meta float32"),
+        (lambda: _with("norm.bias", torch.ones(24).to_sparse()), r"norm\.bias is sparse_coo"),
+        (lambda: _with("pos_embed", torch.full((1, 17, 24), math.nan)), "pos_embed holds NaN"),
         (lambda: {"epoch": 3}, "'epoch' is a int"),
         (lambda: {}, "holds no weights"),
         (lambda: torch.ones(3), "holds a Tensor, not weights"),
         (lambda: nn.Linear(2, 2), "holds more than weights"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Validating sparse")
 def test_what_does_not_fit_is_named_and_changes_nothing(tmp_path, content, message):
     path, model = _write(tmp_path, content()), _network(seed=1)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -213,6 +230,30 @@ def test_damaged_files_are_refused(tmp_path, suffix):
         with pytest.raises(CheckpointError, match=path.name) as raised:
             load_released(_network(), path)
         assert "\n" not in str(raised.value)
+
+
+def test_counts_are_integers_and_weights_of_other_precisions_are_taken(tmp_path):
+    model = _network("resnet_50")
+    state = {
+        key: value.half() if value.is_floating_point() else value.int()
+        for key, value in model.state_dict().items()
+    }
+    again = _network("resnet_50", seed=1)
+    load_released(again, _write(tmp_path, state))
+    _assert_equal(again, {k: v.to(model.state_dict()[k].dtype) for k, v in state.items()})
+    counter = next(key for key in state if key.endswith("num_batches_tracked"))
+    with pytest.raises(CheckpointError, match=f"{counter} is float32; a network needs integers"):
+        load_released(again, _write(tmp_path, state | {counter: torch.tensor(1.0)}))
+
+
+def test_a_flipped_bit_in_a_zip_is_noticed(tmp_path):
+    model = _network()
+    path = _write(tmp_path, model.state_dict())
+    content = bytearray(path.read_bytes())
+    content[content.index(model.state_dict()["head.weight"].numpy().tobytes()) + 7] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="checkpoint.pth.tar: damaged: .* another CRC-32"):
+        load_released(_network(seed=1), path)
 
 
 def test_an_absent_file_is_named(tmp_path):

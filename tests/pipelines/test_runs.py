@@ -1,12 +1,15 @@
 """The runs of a row: its seeds, its images, and what it starts from."""
 
+import json
+
 import pytest
 
 from pipelines.environment import ROOT
+from pipelines.params.asked import asked_rows
 from pipelines.params.reader import Params
 from pipelines.params.runs import configs_of
 from t2t.errors import ConfigError
-from t2t.training.config import Parent
+from t2t.training.config import Parent, sha256_asked_of
 
 PARAMS = ROOT / "params.yaml"
 
@@ -60,3 +63,38 @@ def test_each_seed_starts_from_its_own_or_from_the_first(needed, tmp_path):
 def test_a_derived_row_is_not_in_rows():
     with pytest.raises(ConfigError, match=r"rows\.t2t_vit_14_384: missing"):
         configs_of(Params(PARAMS), "digits", "t2t_vit_14_384", None)
+
+
+def written(config):
+    """What a run keeps of its configuration; the shards' images have 32 pixels."""
+    plain = config.plain()
+    plain["image_size"] = plain["image_size"] or 32
+    return json.loads(json.dumps(plain))
+
+
+@pytest.mark.parametrize("scale", ["digits", "imagenet"])
+def test_the_report_asks_for_what_the_runs_were(needed, monkeypatch, scale):
+    monkeypatch.setattr(Parent, "config", lambda self: {"digest": "d"})
+    params, runs = Params(PARAMS), needed(0, 1, 2)
+    for name, info in asked_rows(params, scale).items():
+        configs = configs_of(params, scale, name, runs if info.ancestor else None)
+        assert info.asked_sha256 == sha256_asked_of([written(c) for c in configs]), name
+
+
+@pytest.mark.parametrize(
+    "row, old, new",
+    [
+        ("t2t_vit_14", "      lr: 2.0e-3", "      lr: 2.1e-3"),
+        ("t2t_vit_14", "seeds: [0, 1, 2]", "seeds: [0, 1]"),
+        ("t2t_vit_14", "width_factor: 0.25", "width_factor: 0.3"),
+        ("t2t_vit_14", "variant: t2t_vit_14}", "variant: t2t_vit_19}"),
+        ("t2t_vit_14_384", "image_size: 48", "image_size: 64"),
+    ],
+)
+def test_what_decides_a_rows_figures_changes_what_is_asked(tmp_path, row, old, new):
+    path, text = tmp_path / "params.yaml", PARAMS.read_text()
+    path.write_text(text.replace(old, new))
+    before, after = (asked_rows(Params(p), "digits")[row].asked_sha256 for p in (PARAMS, path))
+    assert before != after
+    path.write_text(text.replace("cpu_threads: ", "cpu_threads: 1"))
+    assert asked_rows(Params(path), "digits")[row].asked_sha256 == before

@@ -1,5 +1,7 @@
 """Results are joined with the rows asked for, and damaged ones stop the report."""
 
+import contextlib
+import dataclasses
 import json
 import re
 import statistics
@@ -222,6 +224,17 @@ def test_epochs_without_validation_are_allowed(results):
     row = next(row for row in results.collect().rows if row.id == ROW)
     assert row.result is not None
     assert row.result.curve[0].val_top1_pct is None
+
+
+@pytest.mark.parametrize("measured, told", [("a" * 64, False), ("b" * 64, True), (None, False)])
+def test_figures_of_what_is_no_longer_asked_are_refused(results, measured, told):
+    metrics = json.loads((results.metrics_dir / f"{ROW}.json").read_text())
+    write_metrics(results, ROW, metrics | {"asked_sha256": measured})
+    rows = table_7()
+    rows[ROW] = dataclasses.replace(rows[ROW], asked_sha256="a" * 64)
+    text = rf"{ROW}\.json: .* of {ROW} were changed .* run `dvc repro evaluate@{ROW}`"
+    with pytest.raises(DataError, match=text) if told else contextlib.nullcontext():
+        assert results.collect(rows)
 
 
 def test_one_seed_has_no_spread(tmp_path):

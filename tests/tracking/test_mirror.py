@@ -13,7 +13,7 @@ from t2t.evaluation.released_run import released_run
 from t2t.models import create
 from t2t.tracking import delivery
 from t2t.tracking.mirror import Mirror
-from t2t.training.journal import read_journal_from
+from t2t.training.journal import read_journal, read_journal_from, restored_journal
 from t2t.training.record import JOURNAL, record_evaluation
 from t2t.training.run import network_of, train_run
 from tests.runs import short_config
@@ -103,6 +103,27 @@ def test_what_was_delivered_is_not_read_again(work, uri, finished, monkeypatch):
     (ledger,) = work.glob("*/mirror.json")
     ledger.unlink()
     assert mirror.deliver() and ledger.is_file(), "without it all is owed again"
+
+
+@pytest.mark.parametrize("note", ["", "a longer line than it was"])
+def test_a_journal_that_was_made_again_is_delivered_again(work, uri, note):
+    """What its first lines say is there already, and adds nothing."""
+    Mirror(work, uri).deliver()
+    client, run = only_run(uri)
+    before = points(client, run)["val_top1_pct"]
+    (journal,) = work.glob(f"*/{JOURNAL}")
+    *first, last = read_journal(journal)
+    kept = b"".join(journal.read_bytes().splitlines(keepends=True)[:-1])
+    journal.write_bytes(kept)
+    tags = {"note": note} if note else {}
+    restored_journal(journal, kept.decode()).append(
+        "epoch", last["step"], metrics=last["metrics"], timing=last["timing"], tags=tags
+    )
+    mirror = Mirror(work, uri)
+    assert mirror.deliver(), mirror.problem
+    again = points(client, run)["val_top1_pct"]
+    assert [point for point in again if point in before] == before
+    assert [step for step, *_ in again] == [*(e["step"] for e in first), *[last["step"]] * 2]
 
 
 def test_evaluation_joins_the_same_run(work, uri, finished):

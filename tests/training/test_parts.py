@@ -110,6 +110,16 @@ def test_newest_two_checkpoints_are_kept(tmp_path):
     assert load_checkpoint(tmp_path) is None
 
 
+def test_one_step_is_kept_once_beside_the_step_before(tmp_path):
+    for step, value in ((1, 1), (2, 2), (2, 3)):
+        newest = save_checkpoint(tmp_path, step, state(value))
+    assert sorted(path.name[:14] for path in tmp_path.iterdir()) == [
+        "step_000000001",
+        "step_000000002",
+    ]
+    assert newest.exists()
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_damaged_newest_falls_back_to_the_older(tmp_path, damage):
     save_checkpoint(tmp_path, 1, state(1))

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from t2t.errors import CheckpointError, ConfigError, Diverged, EnvironmentProblem, Preempted
 from t2t.training import loop as loop_module
 from t2t.training import run as run_module
+from t2t.training.checkpoint import save_checkpoint
 from t2t.training.journal import read_journal
 from t2t.training.ranks import Ranks
 from t2t.training.record import JOURNAL
@@ -208,6 +209,71 @@ def test_journal_has_every_epoch_once_with_speed(config, shards, tmp_path, monke
     events = list(read_journal(journal))
     assert [event["step"] for event in events] == [6, 12, 18, 24]
     assert all(event["timing"]["images_per_s"] > 0 for event in events)
+
+
+def flipped(content: bytes) -> bytes:
+    return bytes([*content[:30], content[30] ^ 1, *content[31:]])
+
+
+def without_first_line(content: bytes) -> bytes:
+    return content[content.index(b"\n") + 1 :]
+
+
+@pytest.mark.parametrize("step", [15, 20], ids=["within an epoch", "another epoch"])
+@pytest.mark.parametrize("damage", [flipped, without_first_line, lambda content: b"", None])
+def test_a_damaged_journal_costs_nothing_while_a_checkpoint_is_there(
+    config, shards, tmp_path, undisturbed, monkeypatch, step, damage
+):
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    (journal,) = tmp_path.glob(f"work/*/{JOURNAL}")
+    sound, first_steps = journal.read_bytes(), []
+    if damage is None:
+        journal.unlink()
+    else:
+        journal.write_bytes(damage(sound))
+    real = loop_module.train_step
+    monkeypatch.setattr(
+        loop_module,
+        "train_step",
+        lambda state, *a, **k: first_steps.append(state.step) or real(state, *a, **k),
+    )
+    text = rf"{JOURNAL}: (line 1 is damaged|has lost lines).*the checkpoint's copy"
+    with pytest.warns(UserWarning, match=text):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert first_steps[0] == step // 6 * 6
+    assert contents(tmp_path / "out") == undisturbed(config)
+    assert journal.read_bytes().startswith(sound)
+    assert [event["step"] for event in read_journal(journal)] == [6, 12, 18, 24]
+    if damage is not None:
+        assert journal.with_name(f"{JOURNAL}.damaged").read_bytes() == damage(sound)
+
+
+def test_a_journal_line_behind_the_checkpoint_may_be_damaged_too(
+    config, shards, tmp_path, undisturbed, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, "save_checkpoint", killed_at(12))
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    (journal,) = tmp_path.glob(f"work/*/{JOURNAL}")
+    first, second = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(first + flipped(second))
+    with pytest.warns(UserWarning, match="line 2 is damaged"):
+        train_run(config, shards, tmp_path / "work", tmp_path / "out", {})
+    assert contents(tmp_path / "out") == undisturbed(config)
+    assert journal.read_bytes().startswith(first)
+
+
+def killed_at(step):
+    def save(folder, at, content):
+        if at == step:
+            raise KeyboardInterrupt
+        return save_checkpoint(folder, at, content)
+
+    return save
 
 
 SIGKILLED = """
