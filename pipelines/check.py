@@ -152,7 +152,7 @@ def _check_recipe(
 
         try:
             parse_policy(recipe.rand_augment)
-        except ConfigError as problem:
+        except (ConfigError, ValueError) as problem:  # the latter of thousands of digits
             raise error("rand_augment", str(problem)) from None
     if recipe.teacher != "none" and recipe.teacher not in (known := torchvision_models()):
         hint = suggest(recipe.teacher, sorted(known))

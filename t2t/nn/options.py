@@ -1,6 +1,6 @@
 """Which values an option of a network may have, whatever the network; known without PyTorch."""
 
-import math
+import sys
 from typing import Any, Literal, get_args, get_origin
 
 # Widths, depths and counts: more than any network has, and still quick to refuse.
@@ -17,7 +17,7 @@ def wish_of(option: str, value: Any, wanted: Any) -> str | None:
     if option in _SHARES:
         return None if 0 <= value < 1 else "at least 0 and less than 1"
     if wanted is float:
-        return None if 0 < value and math.isfinite(value) else "a number greater than 0"
+        return None if 0 < value <= sys.float_info.max else "a number greater than 0"
     if wanted is int:
         return None if 1 <= value <= MOST else f"between 1 and {MOST}"
     return None

@@ -353,6 +353,7 @@ MISTAKES = {
             ("embed_dim", 10**23, "between 1 and 65536"),
             ("attention", "sse", "one of plain, se"),
             ("mlp_ratio", "0.0", "a number greater than 0"),
+            ("mlp_ratio", "9" * 400, "a number greater than 0"),
             ("drop_path_rate", "2.0", "at least 0 and less than 1"),
         )
     },
@@ -370,6 +371,11 @@ MISTAKES = {
         "rand_augment: rand-m9",
         "rand_augment: rnd-m9",
         ["recipe.rand_augment: RandAugment 'rnd-m9-mstd0.5-inc1'", "must begin with 'rand'"],
+    ),
+    "augmentation of thousands of digits": (
+        "rand_augment: rand-m9",
+        f"rand_augment: rand-m{'9' * 5000}",
+        ["recipe.rand_augment", "limit"],
     ),
     "unknown teacher": (
         "teacher: none ",
