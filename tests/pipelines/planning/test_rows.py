@@ -29,7 +29,7 @@ def test_macs_are_the_networks(root):
 @pytest.mark.parametrize(
     "old, new, said",
     [
-        ("variant: vit_small", "variant: vit_smal", "rows.vit_small.model: unknown network"),
+        ("variant: vit_small", "variant: vit_smal", "rows.vit_small.model.variant: t2t/models"),
         ("batch_size: 64", "batch_size: 2048", "rows.vit_small: a batch of 2048 of only 1,437"),
         ("mix_group: 64", "mixgroup: 64", "rows.vit_small.train.mixgroup: unknown key"),
     ],
