@@ -30,6 +30,8 @@ from pipelines.params.transfers import transfer_facts, transfer_places, transfer
 from t2t.errors import ConfigError, T2TError
 from t2t.training.recipe import Recipe
 
+# Images of whose statistics batch norms can make anything.
+_LEAST_NORMED = 8
 SECTIONS = ("scale", "scales", "recipe", "rows", "derived", "released", "analyses")
 SECTIONS += ("downstream", "transfer_recipes", "transfers", "tables", "claims")
 
@@ -157,6 +159,8 @@ def _check_recipe(
     if recipe.teacher != "none" and recipe.teacher not in (known := torchvision_models()):
         hint = suggest(recipe.teacher, sorted(known))
         raise error("teacher", f"torchvision has no model {recipe.teacher!r}{hint}")
+    if model is not None and model.backbone == "cnn" and recipe.mix_group < _LEAST_NORMED:
+        raise error("mix_group", f"batch norms see as many images at once: {_LEAST_NORMED} or more")
     known = None if model is None else parts(model.backbone)
     for name in recipe.frozen if known is not None else ():
         if (first := name.partition(".")[0]) not in known:

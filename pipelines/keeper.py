@@ -161,10 +161,20 @@ class Keeper:
                 if not any(out.hash_info for out in stage.outs):
                     found[name] = "it is not in dvc.lock"
                 elif stage.changed():  # by its cache, too
-                    missing = ", ".join(str(out) for out in stage.outs if _is_lost(out))
+                    missing = ", ".join(self._lost(stage))
                     lacks = f"the cache lacks parts of {missing}"
                     found[name] = lacks if missing else "it is not as dvc.lock has it"
         return found
+
+    def lost(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Of the stages `names`, which dvc.lock has, those whose outputs the cache lacks, or parts
+        of them."""
+        with self.held():
+            found = {name: self._lost(self.stage(name)) for name in names}
+        return {name: outs for name, outs in found.items() if outs}
+
+    def _lost(self, stage: PipelineStage) -> list[str]:
+        return [str(out) for out in stage.outs if _is_lost(out)]
 
     def recorded(self) -> list[str]:
         """The stages of the graph that dvc.lock has, in the order of the graph."""
@@ -247,8 +257,7 @@ class Keeper:
         plain = any(not out.use_cache for out in stage.outs if not (out.is_metric or out.is_plot))
         stage.save(run_cache=not plain)
         stage.commit()
-        lost = [str(out) for out in stage.outs if _is_lost(out)]
-        if lost:
+        if lost := self._lost(stage):
             raise EnvironmentProblem(
                 f"DVC's cache did not take all of {', '.join(lost)}: is the disk full?"
             )

@@ -7,6 +7,7 @@ replaced alone; `pipelines.keeper` has DVC's own serializer confirm the result a
 
 import re
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from t2t.errors import ConfigError
 from t2t.files import commit, partial_path
 
 LOCK_FILE = "dvc.lock"
+# DVC writes hundreds of stages in some seconds, and more where the machine is busy.
+_WRITING_S, _PAUSE_S = 15.0, 0.5
 HEAD = "schema: '2.0'\nstages:\n"
 _NAME = re.compile(r"^  (?! )(.+):\n", re.MULTILINE)
 
@@ -93,12 +96,10 @@ def check_lock(root: Path) -> str:
     remedy, for every other one that DVC would stumble over.
     """
     path = root / LOCK_FILE
-    if not path.exists():
+    found = _settled(path)
+    if found is None or _is_readable(found):
         return ""
-    found = path.read_bytes()
     is_empty = not found.strip(b"\0 \t\r\n")
-    if not is_empty and _is_readable(found):
-        return ""
     what = "empty" if is_empty else "damaged: no file of stages as DVC writes it"
     if _size_in_git(root) > 0:
         raise ConfigError(
@@ -112,6 +113,18 @@ def check_lock(root: Path) -> str:
         )
     path.unlink()
     return f"{LOCK_FILE} was empty (was the disk full?) and is deleted: `dvc repro` writes it anew"
+
+
+def _settled(path: Path) -> bytes | None:
+    """What the file holds, None where there is none. One that cannot be read may be what another
+    DVC is writing at this moment, and is given time to become whole."""
+    give_up_at = time.monotonic() + _WRITING_S
+    while path.exists():
+        found = path.read_bytes()
+        if _is_readable(found) or time.monotonic() > give_up_at:
+            return found
+        time.sleep(_PAUSE_S)
+    return None
 
 
 def _is_readable(found: bytes) -> bool:

@@ -41,7 +41,9 @@ def check_raw(params: Params, scale: str, root: Path) -> None:
         told = _archive_change(manifest, roots)
         told = told or _folder_change(manifest, root / "data" / "raw" / folder, roots)
         if told:
-            raise DataError(f"{told} since it was prepared; run `dvc repro -f {stage}`")
+            is_own = params.part("scale", str) == scale
+            first = "" if is_own else f"set `scale: {scale}` in params.yaml, and "
+            raise DataError(f"{told} since it was prepared; {first}run `dvc repro -f {stage}`")
 
 
 def _own_sets(params: Params, scale: str) -> Iterator[tuple[str, ImageFolder, str]]:

@@ -5,7 +5,7 @@ folder, writes dvc.lock all the same and ends with 0; the next checkout would fi
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.keeper import Keeper
@@ -17,27 +17,26 @@ _NAMED = 5
 def check_settled(root: Path) -> int:
     """How many stages dvc.lock in `root` has, which must be the working directory.
 
-    Raises EnvironmentProblem, with what helps, where one of them is not as dvc.lock and the cache
-    have to hold it.
+    Raises EnvironmentProblem, with what helps, where the cache lacks what one of them has made. An
+    input that was edited meanwhile is no concern of this.
     """
     keeper = Keeper(root)
     try:
         names = keeper.recorded()
-        unsettled = keeper.unsettled(names)
+        lost = keeper.lost(names)
     finally:
         keeper.close()
-    if unsettled:
-        raise EnvironmentProblem(_told(unsettled))
+    if lost:
+        raise EnvironmentProblem(_told(lost))
     return len(names)
 
 
-def _told(unsettled: Mapping[str, str]) -> str:
-    stages = [f"{name} ({problem})" for name, problem in unsettled.items()]
+def _told(lost: Mapping[str, Sequence[str]]) -> str:
+    stages = [f"{name} ({', '.join(outs)})" for name, outs in lost.items()]
     more = f" and {len(stages) - _NAMED} more" if len(stages) > _NAMED else ""
     return (
-        f"dvc.lock has what is not there: {', '.join(stages[:_NAMED])}{more}; is the disk full? "
-        "free some space and run `make repro` again, which makes them anew (`dvc commit` before "
-        "it keeps what they have left in the workspace)"
+        f"the cache lacks parts of what dvc.lock has: {', '.join(stages[:_NAMED])}{more}; is the "
+        "disk full? free some space and run `make repro` again, which makes them anew"
     )
 
 

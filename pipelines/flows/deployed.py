@@ -58,11 +58,13 @@ def reproduce(
         words += [option, *given] if given else []
     output = folder / "output.log"
     process = _started(root, words, output)
-    mirror = FlowMirror(folder)
+    mirror, lines = FlowMirror(folder), NewLines(output)
     while process.poll() is None:
         mirror.look()
+        say(lines)
         time.sleep(_POLL_S)
     mirror.look()
+    say(lines)
     mirror.finish(root)
     if process.returncode:
         raise RuntimeError(f"exit code {process.returncode}\n{tail(output)}")

@@ -66,8 +66,8 @@ class PrefectDispatcher:
             return UNTOLD
         if state is not None and state.is_final():
             return Hint(State.IS_OVER, state.message or "")
-        taken = state is not None and (state.is_running() or state.is_pending())
-        return Hint(State.RUNS if taken else State.WAITS)
+        waits = state is None or state.is_scheduled() or state.is_paused()
+        return Hint(State.WAITS if waits else State.RUNS)
 
     def cancel(self, run: str) -> None:
         """Has the worker stop it, as far as the server can."""

@@ -100,13 +100,14 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     them at -1. Raises EnvironmentProblem for another number that no GPU has, and for a driver that
     is there and does not work: without a word days of training would be on the processors.
     """
-    found = _driver_gpus()
     told = environment.get("CUDA_VISIBLE_DEVICES")
-    if told is None or not found:
-        return found
+    if told is None:
+        return _driver_gpus()
+    words = [*takewhile(lambda word: word != "-1", map(str.strip, told.split(",")))]
+    # Who wants none need not have a driver that works.
+    found = _driver_gpus() if any(words) else []
     chosen = []
-    words = takewhile(lambda word: word != "-1", map(str.strip, told.split(",")))
-    for word in filter(None, words):
+    for word in filter(None, words if found else ()):
         match = [found[int(word)]] if word.isdecimal() and int(word) < len(found) else []
         match = match or [gpu for gpu in found if word and gpu.startswith(word)]
         if len(match) != 1:

@@ -7,7 +7,6 @@ a hint, good for asking again sooner.
 
 import contextlib
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -104,7 +103,6 @@ class PoolMaker:
         self._keeper, self._exchange = keeper, Exchange(keeper)
         self._errand, self._dispatcher = errand, dispatcher
         self._tell, self._is_to_stop = tell, is_to_stop
-        self._handing_out = threading.Lock()
         self._there: set[str] = set()
         self._heard_s, self._is_said = time.monotonic(), False
 
@@ -160,10 +158,10 @@ class PoolMaker:
         """Brings onto the remote what the stage reads, as far as no worker has made it: what is up
         to date here may be on no remote."""
         for name in self._keeper.upstream(job.name):
-            with self._handing_out:
-                if name not in self._there:
-                    self._patiently(partial(self._exchange.publish, name))
-                    self._there.add(name)
+            if name not in self._there and not self._is_to_stop():
+                # Two may do it at once: what is there is not sent again.
+                self._patiently(partial(self._exchange.publish, name))
+                self._there.add(name)
 
     def _request(self, job: Job, digest: str) -> Request:
         return Request(
@@ -195,18 +193,18 @@ class PoolMaker:
     def _watched(self, request: Request, run: str | None, attempt: int) -> Mapping[str, Any]:
         """Waits for a result, the worker's own word, or the lack of either."""
         asked_s = time.monotonic()
-        watch, away = Watch(request.beat_s, asked_s), False
+        watch, away, is_told = Watch(request.beat_s, asked_s), False, False
         while not self._is_to_stop():
             # Asked before the remote: a run that is over has left there what it ever will.
             hint = self._dispatcher.hint(run) if run else UNTOLD
             try:
                 looked_s = time.monotonic()
                 note = self._exchange.read_note(request.own_note) or {}
-                has_begun = watch.began_s is not None
                 if watch.hears(note, looked_s):
                     self._heard_s, self._is_said = looked_s, False
                 is_made = self._exchange.fetch(request.digest)
-                if not has_begun and (is_made or watch.began_s is not None):
+                if not is_told and (is_made or watch.began_s is not None):
+                    is_told = True
                     details = {"gpus": (), "log": "", "worker": note.get("worker", "")}
                     self._tell(event("started", request.stage, attempt=attempt, run=run, **details))
                 if is_made:
@@ -221,12 +219,12 @@ class PoolMaker:
                 continue
             if ended := watch.verdict(note, hint, looked_s):
                 return ended
-            self._say_where_nobody_works(request.stage, looked_s)
+            self._say_where_nobody_works(request.stage, asked_s, looked_s)
             time.sleep(self._errand.poll_s)
         return {"status": Status.STOPPED}
 
-    def _say_where_nobody_works(self, stage: str, now_s: float) -> None:
-        if now_s - self._heard_s > _NOBODY_S and not self._is_said:
+    def _say_where_nobody_works(self, stage: str, asked_s: float, now_s: float) -> None:
+        if now_s - max(asked_s, self._heard_s) > _NOBODY_S and not self._is_said:
             self._is_said = True
             text = f"no worker has been heard of for {_NOBODY_S:.0f} s; has one been started?"
             self._tell(event("note", stage, text=text))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from pipelines.check import check_params
 from pipelines.environment import ROOT, project_environment
 from pipelines.lock_file import check_lock
+from pipelines.params.reader import suggest
 from pipelines.params.training import CpuThreads
 from pipelines.room import full_disk_told
 from t2t.errors import ConfigError, T2TError
@@ -54,36 +55,35 @@ def _reproduce(args: argparse.Namespace, is_to_stop: Callable[[], bool]) -> int:
     from pipelines.flows.flow import run_flow
     from pipelines.flows.folder import sole_flow
     from pipelines.flows.summary import FlowPlan
-    from pipelines.flows.tree import scale_kept_by_refusal
+    from pipelines.flows.tree import asking_for
 
-    with (
-        sole_flow(ROOT, wait=args.wait, is_to_stop=is_to_stop),
-        scale_kept_by_refusal(ROOT),
-        ExitStack() as stack,
-    ):
+    with sole_flow(ROOT, wait=args.wait, is_to_stop=is_to_stop), ExitStack() as stack:
+        wish = _wish(args)
+        keep_scale = stack.enter_context(asking_for(ROOT, wish.scale))
 
         def planned(plan: FlowPlan):
+            keep_scale()
             return stack.enter_context(shown(plan))
 
-        summary = run_flow(ROOT, _wish(args), planned=planned, is_to_stop=is_to_stop)
+        summary = run_flow(ROOT, wish, planned=planned, is_to_stop=is_to_stop)
     print(summary.as_text(), flush=True)
     return summary.exit_code
 
 
 def _wish(args: argparse.Namespace) -> "Wish":
-    """What is asked for, of the tree as it is now; writes its scale into params.yaml."""
+    """What is asked for, of the tree as it is now."""
     from pipelines.flows.flow import Wish
     from pipelines.flows.gpus import visible_gpus
-    from pipelines.flows.tree import set_scale
     from pipelines.raw_changes import check_raw
 
     params = check_params(ROOT / "params.yaml")
     if mended := check_lock(ROOT):
         print(f"flow: {mended}", file=sys.stderr)
     scale = args.scale or params.part("scale", str)
-    set_scale(ROOT, scale)
+    if scale not in (known := params.part("scales", dict)):
+        raise ConfigError(f"scale {scale!r} is none of params.yaml{suggest(scale, known)}")
     check_raw(params, scale, ROOT)
-    gpus = visible_gpus(os.environ)
+    gpus = [] if args.pool else visible_gpus(os.environ)
     threads = params.part(f"scales.{scale}.cpu_threads", CpuThreads)
     places = args.slots or max(1, len(os.sched_getaffinity(0)) // threads)
     wish = Wish(

@@ -24,7 +24,7 @@ from t2t.errors import EnvironmentProblem, T2TError
 
 HOST = "127.0.0.1"
 POOLS = ("workspace", "gpu")
-_START_PATIENCE_S, _STOP_PATIENCE_S, _FLOWS_PATIENCE_S = 180.0, 20.0, 60.0
+_START_PATIENCE_S, _STOP_PATIENCE_S, _FLOWS_PATIENCE_S = 180.0, 20.0, 90.0
 _POLL_S = 0.5
 
 

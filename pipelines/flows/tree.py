@@ -3,12 +3,13 @@
 import contextlib
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pipelines.lock_file import LOCK_FILE, entries_of
 from pipelines.params.reader import Params, suggest
-from t2t.errors import ConfigError, DataError
+from t2t.errors import ConfigError, T2TError
 from t2t.files import commit, partial_path
 
 PARAMS_FILE = "params.yaml"
@@ -70,25 +71,28 @@ def set_scale(root: Path, scale: str) -> None:
     if scale not in known:
         raise ConfigError(f"scale {scale!r} is none of {PARAMS_FILE}{suggest(scale, known)}")
     if params.part("scale", str) != scale:
-        _write_params(root, _with_scale(path.read_text(encoding="utf-8"), scale))
+        partial = partial_path(path)
+        # Bytes, whose ends of lines stay what they are.
+        partial.write_bytes(_with_scale(path.read_bytes().decode(), scale).encode())
+        commit(partial, path)
 
 
 @contextlib.contextmanager
-def scale_kept_by_refusal(root: Path) -> Iterator[None]:
-    """Has params.yaml ask for the scale of before where the block ends in ConfigError or DataError:
-    a flow that is refused changes nothing."""
-    before = (root / PARAMS_FILE).read_text(encoding="utf-8")
+def asking_for(root: Path, scale: str) -> Iterator[Callable[[], None]]:
+    """Has params.yaml ask for `scale`; for the one of before again after a block that has not
+    called what it is given: a flow that is refused changes nothing.
+
+    Raises ConfigError for a scale that params.yaml lacks.
+    """
+    before = Params(root / PARAMS_FILE).part("scale", str)
+    set_scale(root, scale)
+    is_kept = threading.Event()
     try:
-        yield
-    except (ConfigError, DataError):
-        _write_params(root, before)
-        raise
-
-
-def _write_params(root: Path, text: str) -> None:
-    partial = partial_path(root / PARAMS_FILE)
-    partial.write_text(text, encoding="utf-8")
-    commit(partial, root / PARAMS_FILE)
+        yield is_kept.set
+    finally:
+        if not is_kept.is_set():
+            with contextlib.suppress(T2TError):  # another edit of the file is not ours
+                set_scale(root, before)
 
 
 def _is_in(path: Path, made: Path, scale: str) -> bool:

@@ -50,6 +50,7 @@ class Watch:
     def forgive(self, now_s: float) -> None:
         """Of a worker that cannot be heard nobody can say that it is silent."""
         self._seen_s = now_s
+        self._taken_s = None if self._taken_s is None else now_s
 
     def hears(self, note: Mapping[str, Any], looked_s: float) -> bool:
         """Whether the note, read at `looked_s`, holds a beat that was not there before.
@@ -83,6 +84,8 @@ class Watch:
         """By the server alone, as there is nobody else to ask."""
         if hint.state is State.NOT_KNOWN:
             return self._lost("the pool's server knows its run no more")
+        if hint.state is State.WAITS:
+            self._taken_s = None
         if hint.state is not State.RUNS:
             return None
         self._taken_s = looked_s if self._taken_s is None else self._taken_s

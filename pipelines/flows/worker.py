@@ -65,12 +65,14 @@ class Beat:
 def serve(root: Path, request: Request, is_to_stop: Callable[[], bool]) -> Outcome:
     """Makes the stage, hands it in, leaves word of how it went; for the holder of `sole_flow`."""
     set_scale(root, request.scale)
+    # Before the first beat: a driver that does not work here is no fault of the stage's.
+    gpus = GpuPool(visible_gpus(os.environ))
     keeper = Keeper(root)
     try:
         exchange = Exchange(keeper)
         with Beat(exchange, request) as beat:
             outcome = _make(
-                root, request, keeper, exchange, lambda: is_to_stop() or beat.is_superseded
+                root, request, keeper, exchange, gpus, lambda: is_to_stop() or beat.is_superseded
             )
         end = end_note(
             request,
@@ -91,6 +93,7 @@ def _make(
     request: Request,
     keeper: Keeper,
     exchange: Exchange,
+    gpus: GpuPool,
     is_to_stop: Callable[[], bool],
 ) -> Outcome:
     try:
@@ -101,7 +104,7 @@ def _make(
                 f"{request.commit[:12]}: is something there not committed?"
             )
         with carried(os.environ, request.digest, root / "data" / "checkpoints", is_to_stop):
-            outcome = _made(root, request, keeper, is_to_stop)
+            outcome = _made(root, request, keeper, gpus, is_to_stop)
             if not outcome.status.is_good:
                 raise _NotMade(outcome)
             # In the block, at whose end the checkpoints are deleted.
@@ -115,11 +118,16 @@ def _make(
     return outcome
 
 
-def _made(root: Path, request: Request, keeper: Keeper, is_to_stop: Callable[[], bool]) -> Outcome:
-    pool = GpuPool(visible_gpus(os.environ))
-    wanted = min(request.gpus, len(pool.ids))
+def _made(
+    root: Path,
+    request: Request,
+    keeper: Keeper,
+    gpus: GpuPool,
+    is_to_stop: Callable[[], bool],
+) -> Outcome:
+    wanted = min(request.gpus, len(gpus.ids))
     held: Held | None = NONE_HELD
-    while wanted and (held := pool.try_hold(wanted)) is None:
+    while wanted and (held := gpus.try_hold(wanted)) is None:
         if is_to_stop():
             return Outcome(Status.STOPPED, why="asked to stop")
         time.sleep(_POLL_S)

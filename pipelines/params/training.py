@@ -119,7 +119,8 @@ def merged_recipe(params: Params, places: Sequence[str]) -> Recipe:
         place = origin.get(name, f"recipe.{name}")
         if name not in merged:
             raise params.error(place, "missing")
-        params.validated(place, _BOUNDED.get(name, kind), merged[name])
+        # As the field's type has it: whoever writes 2 for 2.0 asks for the same.
+        merged[name] = params.validated(place, _BOUNDED.get(name, kind), merged[name])
     try:
         return Recipe(**merged)
     except RecipeError as error:

@@ -54,11 +54,13 @@ class _Samples:
         if self._bytes() != self._left_bytes:
             self._read()
         self._journal.append("system", self._count, metrics=metrics)
+        self._journal.text = ""  # kept for checkpoints alone
         self._count += 1
         self._left_bytes = self._bytes()
 
     def _read(self) -> None:
         self._journal = Journal(self._path)
+        self._journal.text = ""
         self._count = sum(1 for _ in read_journal(self._path))
         self._left_bytes = self._bytes()
 

@@ -75,7 +75,8 @@ def read_published(folder: Path) -> Any:
     """The weights as a row takes them, and what has a checksum of its own as anybody does."""
     known = json.loads((folder.parent / "known.json").read_text())
     roots = Roots(shared=folder)
-    paths = [folder / "zip.pth", *(obtain_weights(name, known[name], roots) for name in known)]
+    others = (name for name in known if name != "zip.pth")
+    paths = [folder / "zip.pth", *(obtain_weights(name, known[name], roots) for name in others)]
     return [_weights_of(path) for path in paths]
 
 

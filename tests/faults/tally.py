@@ -120,8 +120,11 @@ class Table:
             count.seconds += report.duration
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fewer faults than planned are a failure, where all of them were asked for."""
-        is_short = any(count.missing for count in self.counts.values())
+        """Fewer faults than planned, or one that did not hold, are a failure, where all of them
+        were asked for."""
+        is_short = any(
+            count.missing or count.held < count.injected for count in self.counts.values()
+        )
         if session.config.getoption("--all-faults") and is_short and not session.exitstatus:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -32,6 +32,7 @@ def broken():
         ("def test(tally): tally.add(True); tally.add(True)", "| kind | 2 | 2 |", 0),
         ("def test(tally): tally.add(True); assert False", "| kind | 2 | 1 |", 1),
         ("def test(tally): tally.add(False); assert False", "| kind | 1 | 0 |", 1),
+        ("def test(tally): tally.add(False)", "| kind | 1 | 0 |", 1),
         ("def test(tally): tally.plan(1); tally.add(True)", "| kind | 1 | 1 |", 0),
         (
             "def test(tally): tally.plan(3); tally.add(True)",

@@ -49,7 +49,7 @@ def make(tmp_path, monkeypatch):
         return Outcome(Status.MADE)
 
     monkeypatch.setattr(worker, "_made", made)
-    return lambda remote: worker._make(tmp_path / "a", REQUEST, None, remote, lambda: False)
+    return lambda remote: worker._make(tmp_path / "a", REQUEST, None, remote, None, lambda: False)
 
 
 def test_a_worker_that_does_not_reach_the_remote_leaves_the_stage_to_another(make, monkeypatch):

@@ -98,3 +98,14 @@ def test_what_decides_a_rows_figures_changes_what_is_asked(tmp_path, row, old, n
     assert before != after
     path.write_text(text.replace("cpu_threads: ", "cpu_threads: 1"))
     assert asked_rows(Params(path), "digits")[row].asked_sha256 == before
+
+
+def test_the_same_number_in_another_spelling_asks_for_the_same(tmp_path):
+    old = "mixup_alpha: 0.8"
+    path, text = tmp_path / "params.yaml", PARAMS.read_text()
+    found = []
+    assert text.count(old) == 1
+    for value in ("3", "3.0"):
+        path.write_text(text.replace(old, f"{old.partition(':')[0]}: {value}"))
+        found.append(asked_rows(Params(path), "imagenet")["t2t_vit_14"].asked_sha256)
+    assert found[0] == found[1] != asked_rows(Params(PARAMS), "imagenet")["t2t_vit_14"].asked_sha256

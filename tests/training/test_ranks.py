@@ -76,6 +76,26 @@ def test_a_batch_taken_in_portions_is_the_same_batch(
     assert_near(trained(steady, shards, tmp_path, processes), alone(steady))
 
 
+def test_batch_norms_see_a_group_in_one_process_or_in_two(steady, shards, tmp_path):
+    """Running statistics are the first process's, so that these differ."""
+    cnn = dataclasses.replace(
+        changed(steady, mix_group=8), backbone="cnn", variant="resnet_50", overrides={}
+    )
+    made = {
+        name: {
+            key: value
+            for key, value in trained(config, shards, tmp_path / name, processes).items()
+            if "running" not in key and "num_batches" not in key
+        }
+        for name, config, processes in (
+            ("one", cnn, 1), ("two", cnn, 2), ("whole", changed(cnn, mix_group=16), 1),
+        )
+    }  # fmt: skip
+    assert_near(made["two"], made["one"])
+    with pytest.raises(AssertionError):
+        assert_near(made["whole"], made["one"])
+
+
 def test_another_seed_is_further_away(steady, alone):
     with pytest.raises(AssertionError):
         assert_near(alone(dataclasses.replace(steady, seed=1)), alone(steady))

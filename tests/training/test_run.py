@@ -378,10 +378,10 @@ def test_random_kills_change_nothing(config, shards, tmp_path, undisturbed, all_
     deaths = [words[1:] for words in lines if words[1].startswith("SIG")]
     assert result.returncode == 0, result.stderr
     ends = [death[:2] for death in deaths]
+    known = (["SIGKILL", "-9"], ["SIGTERM", "75"], ["SIGTERM", "-15"])
     for (_, _, saved, began_at), end in zip(deaths, ends, strict=True):
-        known = end in (["SIGKILL", "-9"], ["SIGTERM", "75"], ["SIGTERM", "-15"])
-        tally.add(known and began_at in (saved, "-"))
-    assert len(deaths) == kills
+        tally.add(end in known and began_at in (saved, "-"))
+    assert len(deaths) == kills and all(end in known for end in ends), deaths
     assert all(began_at in (saved, "-") for _, _, saved, began_at in deaths), deaths
     assert sum(int(began_at) > 0 for *_, began_at in deaths if began_at != "-") >= kills // 6
     for end in (["SIGKILL", "-9"], ["SIGTERM", "75"]):

@@ -38,8 +38,6 @@ DAMAGE = (
     *(ValueError, OverflowError),  # names, numbers and times that are none
     MemoryError,  # LZMA is told how much it wants
 )
-# bz2 and gzip raise an OSError of their own, without a number; EINVAL is a place before the file.
-DAMAGE_ERRNO = (None, errno.EINVAL)
 LONGEST_REASON = 300
 
 
@@ -89,13 +87,18 @@ def unpack(archive: Path, folder: Path) -> None:
     except tarfile.FilterError as error:
         raise DataError(f"{archive}: refused: {_short(error)}") from None
     except (*DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in DAMAGE_ERRNO:
+        if isinstance(error, OSError) and not _is_of_bytes(error):
             told = f"{archive}: cannot be unpacked as {folder}: {_short(error)}"
             raise EnvironmentProblem(told) from None
         told = f"{archive}: cut, damaged or encrypted ({_short(error)}); get it again"
         raise DataError(told) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_of_bytes(error: OSError) -> bool:
+    """bz2 and gzip raise an OSError without a number; one of a place before the file names none."""
+    return error.errno is None or (error.errno == errno.EINVAL and error.filename is None)
 
 
 def _short(error: Exception) -> str:
