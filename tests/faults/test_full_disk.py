@@ -124,7 +124,7 @@ def test_what_the_cache_did_not_take_is_told_after_dvc_repro(remedy, tmp_path, m
         assert settled.main() == 4
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "well" not in said
-        assert "big (the cache lacks parts of out/d); is the disk full?" in said
+        assert "has: big (out/d); is the disk full?" in said
         subprocess.run(["mount", "-o", "remount,size=32m", str(cache)], check=True)
         stub.dvc(remedy)
         assert settled.main() == 0
