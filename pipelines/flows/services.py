@@ -86,7 +86,7 @@ class Services:
     def bury(self) -> None:
         """Calls crashed what Prefect believes to be under way: for when no worker lives.
 
-        Such a run would keep its deployment's only place for ever.
+        Such a run would be Running on the page for ever.
         """
         from prefect.client.orchestration import get_client
         from prefect.client.schemas import filters
