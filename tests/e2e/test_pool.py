@@ -218,7 +218,7 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(
         assert set(page.tasks()) == set(summary["stages"])
         artifacts = page.artifacts()
         assert {"plan", "ablation-table", "results"} <= artifacts.keys()
-        assert len(json.loads(artifacts["ablation-table"])) == 6
+        assert len(json.loads(artifacts["ablation-table"])) == 7
         assert set(running.dead()) == {killed}
     assert not processes_in(tmp_path), "the services leave nothing behind"
     assert summary["exit_code"] == 0 and not summary["unsettled"]
