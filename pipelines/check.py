@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args
 
 from pipelines.lock_file import check_lock
 from pipelines.params.analysis import Analysis
@@ -234,19 +234,13 @@ def _trainings(params: Params, scale: str) -> Iterator[tuple[str, str]]:
 def _as_text(model: RowModel, recipe: Recipe, ancestry: Sequence[str | None]) -> str:
     """The values that training sees, however they are written: 1 and 1.0, a default and nothing."""
     # As the recipe's, where the network's own is not overridden.
-    network = {"drop_path_rate": float(recipe.drop_path)} | {
+    network = {"drop_path_rate": recipe.drop_path} | {
         option: value
         for option, value in configuration(model).items()
         if option != "drop_path_rate" or option in model.overrides
     }
     # Nothing else reads it.
     knobs = {key: value for key, value in asdict(recipe).items() if key != "drop_path"}
-    hints = get_type_hints(Recipe)
-    for key, value in knobs.items():
-        if hints[key] is float:
-            knobs[key] = float(value)
-        elif hints[key] == tuple[float, float]:
-            knobs[key] = tuple(map(float, value))
     knobs["frozen"] = sorted(set(recipe.frozen))
     return json.dumps([model.backbone, network, knobs, list(ancestry)], sort_keys=True)
 

@@ -4,6 +4,7 @@ Only sets of one's own (`imagefolder`) can change; of published ones the number 
 checksum is known.
 """
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipelines.params.reader import Params
 from pipelines.raw_roots import raw_roots
 from t2t.data.sources.adapters.imagefolder import parts
 from t2t.data.sources.class_folders import list_class_folders
+from t2t.data.sources.indexed import COLUMNS
 from t2t.data.sources.roots import Roots
 from t2t.errors import DataError
 from t2t.files import is_sealed
@@ -100,12 +102,14 @@ def _folder_change(manifest: dict[str, Any], prepared: Path, roots: Roots) -> st
 
 def _indexed(prepared: Path) -> dict[str, int] | None:
     """Bytes by name, as both splits' indices have them; None where they are damaged."""
+    from pandas import read_csv
+
+    form = {"sep": "\t", "quoting": csv.QUOTE_NONE, "na_filter": False, "dtype": COLUMNS}
     found = {}
     try:
         for index in prepared.glob("*.tsv"):
-            for line in index.read_text(encoding="utf-8").split("\n")[1:-1]:
-                _, size, _, name = line.split("\t")
-                found[name] = int(size)
+            table = read_csv(index, usecols=["bytes", "name"], **form)
+            found |= dict(zip(table["name"], table["bytes"].tolist(), strict=True))
     except (OSError, ValueError):
         return None
     return found

@@ -14,21 +14,18 @@ from t2t.errors import EnvironmentProblem, T2TError
 _NAMED = 5
 
 
-def check_settled(root: Path) -> int:
-    """How many stages dvc.lock in `root` has, which must be the working directory.
-
-    Raises EnvironmentProblem, with what helps, where the cache lacks what one of them has made. An
-    input that was edited meanwhile is no concern of this.
+def check_settled(root: Path) -> None:
+    """Raises EnvironmentProblem, with what helps, where the cache lacks what a stage of dvc.lock in
+    `root`, which must be the working directory, has made. An input that was edited meanwhile is no
+    concern of this.
     """
     keeper = Keeper(root)
     try:
-        names = keeper.recorded()
-        lost = keeper.lost(names)
+        lost = keeper.lost(keeper.recorded())
     finally:
         keeper.close()
     if lost:
         raise EnvironmentProblem(_told(lost))
-    return len(names)
 
 
 def _told(lost: Mapping[str, Sequence[str]]) -> str:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from pipelines.check import check_params
 from pipelines.environment import ROOT, project_environment
 from pipelines.lock_file import check_lock
-from pipelines.params.reader import suggest
 from pipelines.params.training import CpuThreads
 from pipelines.room import full_disk_told
 from t2t.errors import ConfigError, T2TError
@@ -74,14 +73,14 @@ def _wish(args: argparse.Namespace) -> "Wish":
     """What is asked for, of the tree as it is now."""
     from pipelines.flows.flow import Wish
     from pipelines.flows.gpus import visible_gpus
+    from pipelines.flows.tree import check_scale
     from pipelines.raw_changes import check_raw
 
     params = check_params(ROOT / "params.yaml")
     if mended := check_lock(ROOT):
         print(f"flow: {mended}", file=sys.stderr)
     scale = args.scale or params.part("scale", str)
-    if scale not in (known := params.part("scales", dict)):
-        raise ConfigError(f"scale {scale!r} is none of params.yaml{suggest(scale, known)}")
+    check_scale(params, scale)
     check_raw(params, scale, ROOT)
     gpus = [] if args.pool else visible_gpus(os.environ)
     threads = params.part(f"scales.{scale}.cpu_threads", CpuThreads)
@@ -94,11 +93,6 @@ def _wish(args: argparse.Namespace) -> "Wish":
         allow_dirty=args.allow_dirty,
         folder=args.folder,
     )
-    if args.pool and args.slots:
-        raise ConfigError(
-            "--slots is for this machine; with --pool the --limit of each worker says how many "
-            "stages run at once"
-        )
     return _by_pool(wish, args.pool) if args.pool else wish
 
 
@@ -143,6 +137,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.slots is not None and args.slots < 1:
         raise ConfigError(f"--slots must be at least 1, not {args.slots}")
+    if args.pool and args.slots:
+        raise ConfigError(
+            "--slots is for this machine; with --pool the --limit of each worker says how many "
+            "stages run at once"
+        )
     return args
 
 

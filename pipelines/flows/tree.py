@@ -63,13 +63,18 @@ def refuse_uncommitted(names: Sequence[str]) -> None:
         )
 
 
+def check_scale(params: Params, scale: str) -> None:
+    """Raises ConfigError for a scale that params.yaml lacks."""
+    known = params.part("scales", dict)
+    if scale not in known:
+        raise ConfigError(f"scale {scale!r} is none of {PARAMS_FILE}{suggest(scale, known)}")
+
+
 def set_scale(root: Path, scale: str) -> None:
     """Has params.yaml ask for `scale`, by its one line. Raises ConfigError for one it lacks."""
     path = root / PARAMS_FILE
     params = Params(path)
-    known = params.part("scales", dict)
-    if scale not in known:
-        raise ConfigError(f"scale {scale!r} is none of {PARAMS_FILE}{suggest(scale, known)}")
+    check_scale(params, scale)
     if params.part("scale", str) != scale:
         partial = partial_path(path)
         # Bytes, whose ends of lines stay what they are.

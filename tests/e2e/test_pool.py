@@ -78,6 +78,13 @@ def small_project(folder):
     return project
 
 
+def start_flow(running, main, deployment):
+    subprocess.run(
+        ["prefect", "deployment", "run", f"reproduce/{deployment}"],
+        env=running.environment(main), cwd=main, check=True, capture_output=True,
+    )  # fmt: skip
+
+
 def differing(ours, theirs):
     """Paths of outputs and inputs that dvc.lock has otherwise; the rest must be alike."""
     found = set()
@@ -179,6 +186,23 @@ class Page:
         return {each.name: each.state.name for each in found}
 
 
+@contextlib.contextmanager
+def training_flow(folder, monkeypatch):
+    """A flow of reproduce/local that has saved a checkpoint, and the services that it runs by."""
+    project = Project.created(folder / "main")
+    project.edit("params.yaml", *LONG)
+    checkpoints = str(folder / "checkpoints")
+    machine = Machine(folder, monkeypatch, project, str(folder / "remote"), checkpoints)
+    main = project.folder
+    with services(main, free_port(), free_port()) as running:
+        running.start_prefect()
+        running.deploy()
+        running.start_worker("worker", "workspace", main)
+        start_flow(running, main, "local")
+        wait_for(lambda: any(main.glob("data/checkpoints/*/step_*.pt")))
+        yield machine, running
+
+
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
     """The same after a plain `dvc repro`."""
@@ -205,10 +229,7 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(
         running.start_worker("coordinator", "workspace", main)
         for name in ("one", "two"):
             running.start_worker(name, "gpu", tmp_path / name)
-        subprocess.run(
-            ["prefect", "deployment", "run", "reproduce/gpu"],
-            env=running.environment(main), cwd=main, check=True, capture_output=True,
-        )  # fmt: skip
+        start_flow(running, main, "gpu")
         killed = machine.kill_the_worker_that_trains()
         running.stop("prefect")
         running.start_prefect()
@@ -236,20 +257,8 @@ def test_a_worker_killed_and_a_server_restarted_change_nothing(
 def test_a_server_that_is_gone_costs_the_flow_nothing(tmp_path, monkeypatch):
     """reproduce/local: the work goes on and ends well, told by its own summary. The server is stuck
     for a while, comes back, and is killed."""
-    project = Project.created(tmp_path / "main")
-    project.edit("params.yaml", *LONG)
-    checkpoints = str(tmp_path / "checkpoints")
-    machine = Machine(tmp_path, monkeypatch, project, str(tmp_path / "remote"), checkpoints)
-    main = project.folder
-    with services(main, free_port(), free_port()) as running:
-        running.start_prefect()
-        running.deploy()
-        running.start_worker("worker", "workspace", main)
-        subprocess.run(
-            ["prefect", "deployment", "run", "reproduce/local"],
-            env=running.environment(main), cwd=main, check=True, capture_output=True,
-        )  # fmt: skip
-        wait_for(lambda: any(main.glob("data/checkpoints/*/step_*.pt")))
+    with training_flow(tmp_path, monkeypatch) as (machine, running):
+        main = machine.project.folder
         server = running.process("prefect").pid
         os.killpg(server, signal.SIGSTOP)
         time.sleep(STUCK_S)
@@ -265,20 +274,8 @@ def test_a_server_that_is_gone_costs_the_flow_nothing(tmp_path, monkeypatch):
 def test_a_flow_that_is_cancelled_on_the_page_stops_its_stages_which_can_go_on(
     tmp_path, monkeypatch
 ):
-    project = Project.created(tmp_path / "main")
-    project.edit("params.yaml", *LONG)
-    checkpoints = str(tmp_path / "checkpoints")
-    machine = Machine(tmp_path, monkeypatch, project, str(tmp_path / "remote"), checkpoints)
-    main = project.folder
-    with services(main, free_port(), free_port()) as running:
-        running.start_prefect()
-        running.deploy()
-        running.start_worker("worker", "workspace", main)
-        subprocess.run(
-            ["prefect", "deployment", "run", "reproduce/local"],
-            env=running.environment(main), cwd=main, check=True, capture_output=True,
-        )  # fmt: skip
-        wait_for(lambda: any(main.glob("data/checkpoints/*/step_*.pt")))
+    with training_flow(tmp_path, monkeypatch) as (machine, running):
+        main = machine.project.folder
         page = Page(running.api)
         page.cancel()
         assert page.final_state() == "Cancelled"
@@ -286,6 +283,6 @@ def test_a_flow_that_is_cancelled_on_the_page_stops_its_stages_which_can_go_on(
         assert not any("pipelines.run" in " ".join(each.cmdline()) for each in processes_in(main))
     assert not processes_in(tmp_path), "the services leave nothing behind"
     assert any(main.glob("data/checkpoints/*/step_*.pt"))
-    project.patience_s = WAIT_S
-    project.repro()
-    assert project.stale() == set()
+    machine.project.patience_s = WAIT_S
+    machine.project.repro()
+    assert machine.project.stale() == set()
