@@ -105,9 +105,10 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
         return _driver_gpus()
     words = [*takewhile(lambda word: word != "-1", map(str.strip, told.split(",")))]
     # Who wants none need not have a driver that works.
-    found = _driver_gpus() if any(words) else []
+    if not any(words) or not (found := _driver_gpus()):
+        return []
     chosen = []
-    for word in filter(None, words if found else ()):
+    for word in filter(None, words):
         match = [found[int(word)]] if word.isdecimal() and int(word) < len(found) else []
         match = match or [gpu for gpu in found if word and gpu.startswith(word)]
         if len(match) != 1:
